@@ -1,0 +1,1 @@
+"""Folds signed facts about GPU hosts into eligibility for paid traffic."""

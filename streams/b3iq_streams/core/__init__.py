@@ -1,0 +1,1 @@
+"""The pure core: no clock, network, files, logging, randomness or threads. Time is a parameter."""
