@@ -241,3 +241,15 @@ def _head_of(mark: Mark, sealed: Envelope, record: Record) -> Head:
         logged_at_ms=record.timestamp_ms,
         keyid=sealed.signatures[0].keyid,
     )
+
+
+def head_at(record: Record, digest: str) -> Head | None:
+    """The head that a mark's record stands for, if its payload has this digest; whoever names the digest vouches for it.
+
+    This is how a reader starts at an anchor, and an owner at its checkpoint, without judging what came before.
+    """
+    read = read_mark(record.value or b"") if record.key == MARK_KEY else None
+    if read is None:
+        return None
+    head = _head_of(*read, record)
+    return head if head.digest == digest else None
