@@ -13,13 +13,15 @@ This file holds the vocabulary only; the order of the conversation is the owner'
 | `Append` | `Appended`, once all are acknowledged |
 | `WriteCheckpoint` | `None`, once all are acknowledged |
 | `Commit` | `bool`: False when the group refuses (deposed) |
-| `Notice` | `None` |
+| `Confirmed`, `Notice` | `None` |
 | `Exit` | never answered: the driver ends the process |
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from b3iq_streams.core.admit import Opened
+from b3iq_streams.core.chain import Head
 from b3iq_streams.core.records import Outgoing, Record
 
 
@@ -78,7 +80,7 @@ class Intake(NamedTuple):
     clock_ms: int
     starts: Mapping[str, int]
     ends: Mapping[str, int]
-    records: Mapping[str, tuple[Record, ...]]
+    records: Mapping[str, tuple[Record | Opened, ...]]
     positions: Mapping[str, int]
     stop: bool = False
 
@@ -119,12 +121,31 @@ class Commit(NamedTuple):
     cut: Mapping[str, int]
 
 
+class Confirmed(NamedTuple):
+    """An epoch was seen accepted in the log. `own` = proposed by this owner; counts are of what it folded."""
+
+    head: Head
+    own: bool
+    admitted: Mapping[str, int]
+    refused: Mapping[str, int]
+    changes: int
+    refreshed: int
+    codes: Mapping[str, int]
+
+
 class Notice(NamedTuple):
     """Something worth a log line, a metric or an alarm. `level`: info, warning, alarm."""
 
     level: str
     code: str
     detail: str
+
+
+class Checkpoint(NamedTuple):
+    """A restored checkpoint image of one partition, as stored: the head record's value, node records by node id."""
+
+    head: bytes | None
+    nodes: Mapping[str, bytes]
 
 
 class Exit(NamedTuple):
@@ -134,5 +155,5 @@ class Exit(NamedTuple):
     detail: str
 
 
-Action = ReadChain | ReadInputs | TakeIntake | WriteLetters | Append | WriteCheckpoint | Commit | Notice | Exit
+Action = ReadChain | ReadInputs | TakeIntake | WriteLetters | Append | WriteCheckpoint | Commit | Confirmed | Notice | Exit
 Answer = ChainBatch | InputBatch | Intake | Appended | bool | None

@@ -27,6 +27,14 @@ class PartitionState:
         self._scheduled: dict[str, int] = {}
         self._hashes: dict[str, bytes] = {}
 
+    def restore(self, nodes: Mapping[str, bytes], rules: Rules | None, resolved_at_ms: int) -> None:
+        """Take over stored nodes and rules; digests are over the stored bytes. Raises what `codec.decode_node` raises."""
+        self.rules, self.resolved_at_ms = rules, resolved_at_ms
+        for node_id, raw in nodes.items():
+            self.nodes[node_id] = codec.decode_node(raw)
+            self._hashes[node_id] = sha256(raw).digest()
+            self._schedule(node_id)
+
     def absorb(self, resolved_at_ms: int, nodes: Mapping[str, NodeState], rules: Rules | None) -> None:
         """Apply an outcome: new node states, rules and the moment they are as of."""
         due = list(self.due(resolved_at_ms))

@@ -1,0 +1,86 @@
+"""The broker under test: the one given, else a container, else a local Kafka. A missing one fails, never skips."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from b3iq_streams.devkafka import KafkaStartError, LocalKafka
+from tests.kafka.support import Endpoint
+
+# A container should behave as `LocalKafka` does where tests would notice.
+CONTAINER_SETTINGS = {
+    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+    "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+    "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+    "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Endpoint]:
+    """One broker for the whole run."""
+    if given := os.environ.get("B3IQ_TEST_BOOTSTRAP"):
+        _require_answer(given)
+        yield Endpoint(given)
+    elif _docker_answers():
+        yield from _container()
+    else:
+        with _local_kafka() as local:
+            yield Endpoint(local.bootstrap)
+
+
+@pytest.fixture
+def private_kafka() -> Iterator[LocalKafka]:
+    """A broker of the test's own, to stop, kill and freeze."""
+    with _local_kafka() as local:
+        yield local
+
+
+@contextmanager
+def _local_kafka() -> Iterator[LocalKafka]:
+    """Start one in such a way that a machine without Java or Maven reads one sentence instead of a traceback."""
+    local = LocalKafka()
+    problem = ""
+    try:
+        local.start()
+    except KafkaStartError as error:
+        problem = str(error)
+    if problem:  # outside the handler, so that the report is the sentence alone
+        pytest.fail(f"The tests need a Kafka broker and could not start one: {problem}", pytrace=False)
+    try:
+        yield local
+    finally:
+        local.stop()
+
+
+def _require_answer(bootstrap: str) -> None:
+    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    problem = ""
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem:
+        pytest.fail(f"B3IQ_TEST_BOOTSTRAP names {bootstrap}, where nothing answers: {problem}", pytrace=False)
+
+
+def _docker_answers() -> bool:
+    """Ask the engine, not the client: a machine may well have `docker` and no engine behind it."""
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "version"], capture_output=True, check=False).returncode == 0
+
+
+def _container() -> Iterator[Endpoint]:
+    from testcontainers.community.kafka import KafkaContainer  # only where there is an engine: the import is slow
+
+    container = KafkaContainer().with_kraft()
+    for name, value in CONTAINER_SETTINGS.items():
+        container.with_env(name, value)
+    with container:
+        yield Endpoint(container.get_bootstrap_server())
