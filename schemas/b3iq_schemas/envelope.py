@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
+import pybase64
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
@@ -104,7 +105,9 @@ def parse(raw: bytes) -> Envelope:
             raise EnvelopeError(Refusal.ENVELOPE_MALFORMED)
         payload = _unb64(outer["payload"])
         signatures = tuple([_signature(item) for item in listed])
-    except (orjson.JSONDecodeError, binascii.Error, TypeError, UnicodeEncodeError) as error:
+    except EnvelopeError:
+        raise
+    except (TypeError, ValueError) as error:  # not JSON, not base64, not ASCII
         raise EnvelopeError(Refusal.ENVELOPE_MALFORMED) from error
     if not 1 <= len(signatures) <= SIGNATURES_MAX or len({s.keyid for s in signatures}) != len(signatures):
         raise EnvelopeError(Refusal.ENVELOPE_SIGNATURES)
@@ -124,4 +127,4 @@ def _b64(raw: bytes) -> str:
 def _unb64(text: object) -> bytes:
     if type(text) is not str:
         raise TypeError("base64 must be a string")
-    return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    return pybase64.b64decode(text, validate=True)

@@ -5,7 +5,7 @@ code. Every fact carries `seq`, strictly increasing per subject and topic (Unix 
 the sender's clock and decides nothing but the admission window.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,18 @@ class Profile(Contract):
     context_tokens_max: Count
 
 
+class Profiles(Contract):
+    """The profiles of one heartbeat, each listed once."""
+
+    profiles: Annotated[tuple[Profile, ...], Field(max_length=PROFILES_MAX)]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if len({profile.profile_id for profile in self.profiles}) != len(self.profiles):
+            raise ValueError("a profile is listed twice")
+        return self
+
+
 class Fact(Contract):
     """What every fact about a node carries."""
 
@@ -65,20 +77,13 @@ class Fact(Contract):
     sent_at_ms: TimeMs
 
 
-class Heartbeat(Fact):
+class Heartbeat(Fact, Profiles):
     """Signed by the node. `boot` counts starts of the host agent, `seq` heartbeats within one boot."""
 
     boot: Count
     state: Token
     """`online`, `draining`, `offline`."""
     agent_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]{1,32}$")]
-    profiles: Annotated[tuple[Profile, ...], Field(max_length=PROFILES_MAX)]
-
-    @model_validator(mode="after")
-    def _unique(self) -> "Heartbeat":
-        if len({profile.profile_id for profile in self.profiles}) != len(self.profiles):
-            raise ValueError("a profile is listed twice")
-        return self
 
 
 class NodeKey(Contract):

@@ -9,29 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
-
 from b3iq_schemas import envelope, events, topics
-from b3iq_schemas.canonical import parse_canonical, sha256_hex
+from b3iq_schemas.canonical import sha256_hex
 from b3iq_schemas.codes import Refusal
 from b3iq_schemas.partitioner import partition_for
 from b3iq_schemas.policy import Policy, RootTrust
+from b3iq_streams.core.payload import read_payload
 from b3iq_streams.core.records import LOG_APPEND_TIME, Record
 from b3iq_streams.core.rules import NO_KEYS, Rules, keys_by_id
-from b3iq_streams.core.values import NodeState, Proof
+from b3iq_streams.core.values import Claims, NodeState, Proof
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 """(public key, message, signature) → whether it verifies."""
-
-_MODELS: dict[str, type[BaseModel]] = {
-    topics.POLICIES: Policy,
-    topics.REGISTRATIONS: events.Registration,
-    topics.HOLDS: events.Hold,
-    topics.BENCHMARKS: events.Benchmark,
-    topics.ROUTE_HEALTH: events.RouteHealth,
-    topics.HEARTBEATS: events.Heartbeat,
-}
-_VALIDATORS = {name: model.__pydantic_validator__.validate_json for name, model in _MODELS.items()}
 
 
 @dataclass(frozen=True)
@@ -60,11 +49,12 @@ class Opened(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """An admitted fact: `event` is the topic's model."""
+    """An admitted fact: `event` is the topic's model (a heartbeat's profiles are in `claims`, not in the event)."""
 
     event: Any
     proof: Proof
     payload: bytes
+    claims: tuple[Claims, ...] = ()
 
 
 class Refused(NamedTuple):
@@ -138,14 +128,10 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
     assert sealed is not None
     if refusal := _unsigned(topic, opened, keys, scope):
         return refusal
-    try:
-        parse_canonical(sealed.payload)
-    except ValueError:
-        return Refusal.PAYLOAD_NOT_CANONICAL
-    try:
-        event: Any = _VALIDATORS[topic](sealed.payload)
-    except ValidationError:  # never rendered: its text can be larger than memory
-        return Refusal.PAYLOAD_INVALID
+    read = read_payload(topic, sealed.payload)
+    if isinstance(read, Refusal):
+        return read
+    event: Any = read.event
     if event.network != scope.trust.network:
         return Refusal.NETWORK_MISMATCH
     signer = next(s.keyid for s in sealed.signatures if s.keyid in opened.valid)
@@ -154,7 +140,7 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
         return refusal
     if topic != topics.POLICIES and not _in_window(event.sent_at_ms, record.timestamp_ms, rules):
         return Refusal.SENT_AT_OUTSIDE_WINDOW
-    return Fact(event, proof, sealed.payload)
+    return Fact(event, proof, sealed.payload, read.claims)
 
 
 def _unsigned(topic: str, opened: Opened, keys: Mapping[str, bytes], scope: Scope) -> Refusal | None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import orjson
 
-from b3iq_schemas.events import Profile
 from b3iq_streams.core.rules import Rules, prepare
-from b3iq_streams.core.values import Beat, Benchmarked, Held, NodeState, Proof, Published, Registered, Routed
+from b3iq_streams.core.values import Beat, Benchmarked, Claims, Held, NodeState, Proof, Published, Registered, Routed
 
 
 def encode_node(node: NodeState) -> bytes:
@@ -42,7 +41,7 @@ def _registration(held: Registered | None) -> list[object] | None:
 def _beat(beat: Beat | None) -> list[object] | None:
     if beat is None:
         return None
-    profiles = [list(beat.profiles[profile_id].__dict__.values()) for profile_id in sorted(beat.profiles)]
+    profiles = [tuple(claims) for claims in beat.profiles]
     return [tuple(beat.proof), beat.boot, beat.seq, beat.state, profiles]
 
 
@@ -80,15 +79,11 @@ def _read_registration(row: list[Any] | None) -> Registered | None:
     )
 
 
-_PROFILE_FIELDS = tuple(Profile.model_fields)
-
-
 def _read_beat(row: list[Any] | None) -> Beat | None:
     if row is None:
         return None
     proof, boot, seq, state, profiles = row
-    read = [Profile.model_construct(**dict(zip(_PROFILE_FIELDS, values, strict=True))) for values in profiles]
-    return Beat(Proof(*proof), boot, seq, state, {profile.profile_id: profile for profile in read})
+    return Beat(Proof(*proof), boot, seq, state, tuple([Claims(*values) for values in profiles]))
 
 
 def encode_rules(rules: Rules) -> bytes:

@@ -9,10 +9,9 @@ import orjson
 
 from b3iq_schemas import topics
 from b3iq_schemas.codes import LEAVES
-from b3iq_schemas.events import Profile
 from b3iq_streams.core import gates
 from b3iq_streams.core.rules import Rules
-from b3iq_streams.core.values import NodeState, Proof, Published
+from b3iq_streams.core.values import Claims, NodeState, Proof, Published
 
 FAR_MS = 2**53
 
@@ -28,7 +27,7 @@ class Change(NamedTuple):
 
 def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tuple[NodeState, list[Change]]:
     """The node with its decisions as of `at_ms`, and those whose content differs from what was last published."""
-    profiles = node.beat.profiles if node.beat else {}
+    profiles = {profile.profile_id: profile for profile in node.beat.profiles} if node.beat else {}
     known = profiles.keys() | node.benchmarks.keys() | node.published.keys()
     if not known:
         return node, []
@@ -36,7 +35,7 @@ def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tu
     published, changes = dict(node.published), []
     for profile_id in sorted(known):
         last = node.published.get(profile_id)
-        now = _profile(node_id, profile_id, node, rules, at_ms, node_failing, last)
+        now = _profile(node_id, profile_id, profiles.get(profile_id), node, rules, at_ms, node_failing, last)
         if last is None or now.body != last.body:
             published[profile_id] = now
             changes.append(compose(node_id, profile_id, node, now, rules))
@@ -50,13 +49,13 @@ def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tu
 def _profile(
     node_id: str,
     profile_id: str,
+    profile: Claims | None,
     node: NodeState,
     rules: Rules | None,
     at_ms: int,
     node_failing: list[gates.Found],
     last: Published | None,
 ) -> Published:
-    profile = node.beat.profiles.get(profile_id) if node.beat else None
     case = gates.Case(node, rules, at_ms, profile, node.benchmarks.get(profile_id), last)
     failing = node_failing + gates.run(gates.PROFILE_CHECKS, case)
     if failing and last is not None and last.eligible and rules is not None:
@@ -84,7 +83,7 @@ def _body(
     at_ms: int,
     failing: list[gates.Found],
     last: Published | None,
-    profile: Profile | None,
+    profile: Claims | None,
 ) -> bytes:
     since = {item["code"]: item["since_ms"] for item in orjson.loads(last.body)["failing"]} if last and failing else {}
     seen = node.benchmarks.get(profile_id)
@@ -113,7 +112,7 @@ def _body(
     )
 
 
-def _attributes(profile: Profile | None, model_id: str, last: Published | None) -> dict[str, str]:
+def _attributes(profile: Claims | None, model_id: str, last: Published | None) -> dict[str, str]:
     """What a router ranks by; of the last word when the profile is no longer listed."""
     if profile is None and last is not None:
         old = orjson.loads(last.body)

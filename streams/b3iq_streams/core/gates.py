@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from b3iq_schemas.codes import LEAVES, Gate
-from b3iq_schemas.events import Profile
 from b3iq_streams.core.rules import Rules
-from b3iq_streams.core.values import Benchmarked, NodeState, Published
+from b3iq_streams.core.values import Benchmarked, Claims, NodeState, Published
 
 
 class Found(NamedTuple):
@@ -29,7 +28,7 @@ class Case(NamedTuple):
     node: NodeState
     rules: Rules | None
     at_ms: int
-    profile: Profile | None = None
+    profile: Claims | None = None
     benchmark: Benchmarked | None = None
     last: Published | None = None
 

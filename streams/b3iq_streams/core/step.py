@@ -110,17 +110,14 @@ class _Fold:
         """The node with a newer heartbeat; `same` when only its age changed and the last one had not expired."""
         event, last, rules = fact.event, node.beat, self.rules
         assert rules is not None
-        profiles = {profile.profile_id: profile for profile in event.profiles}
         same = (
             last is not None
             and last.state == event.state
             and last.proof.keyid == fact.proof.keyid
-            and self.at_ms < last.proof.logged_at_ms + rules.policy.heartbeat_ttl_ms
-            and last.profiles == profiles
+            and self.at_ms < min(last.proof.logged_at_ms, fact.proof.logged_at_ms) + rules.policy.heartbeat_ttl_ms
+            and last.profiles == fact.claims
         )
-        if same and last is not None:
-            profiles = dict(last.profiles)
-        return node._replace(beat=Beat(fact.proof, event.boot, event.seq, event.state, profiles)), same
+        return node._replace(beat=Beat(fact.proof, event.boot, event.seq, event.state, fact.claims)), same
 
     def refuse(self, topic: str, node_id: str, node: NodeState | None, refused: Refused) -> None:
         self.refused.append(refused)

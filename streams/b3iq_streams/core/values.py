@@ -6,8 +6,6 @@ Named tuples, because millions are made and compared. Nothing here judges, reads
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from b3iq_schemas.events import Profile
-
 
 class Proof(NamedTuple):
     """Where a fact stands in its topic, the SHA-256 of its payload, the key that signed it, and the broker's time."""
@@ -59,6 +57,23 @@ class Routed(NamedTuple):
     public_inference_allowed: bool
 
 
+class Claims(NamedTuple):
+    """What the host says of one profile: the contract's `Profile`, field by field."""
+
+    profile_id: str
+    model_id: str
+    status: str
+    runtime_kind: str
+    runtime_reachable: bool
+    route_tier: str
+    network_eligible: bool
+    benchmark_verified: bool
+    paid_route_eligible: bool
+    queue_health: str
+    price_wei_per_mtok: str
+    context_tokens_max: int
+
+
 class Beat(NamedTuple):
     """The last admitted heartbeat."""
 
@@ -66,7 +81,7 @@ class Beat(NamedTuple):
     boot: int
     seq: int
     state: str
-    profiles: Mapping[str, Profile]
+    profiles: tuple[Claims, ...]
 
 
 class Published(NamedTuple):

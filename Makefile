@@ -1,0 +1,43 @@
+# Every target sets up its own virtual environment with plain pip; nothing has to be installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench kafka clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=…)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.dev: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+EXTRAS := demo
+
+setup: $(STAMP)  ## the virtual environment in .venv, with the command b3iq-streams in it
+
+demo: $(STAMP)  ## the whole network in one terminal: broker, processor, router, fleet (Python alone)
+	@$(BIN)/b3iq-streams demo
+
+test: $(VENV)/.dev  ## every test, against a real Apache Kafka
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## ruff, mypy strict, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## the measured figures, side by side in one run
+	@$(BIN)/python -m tests.bench
+
+kafka: $(STAMP)  ## a real local Apache Kafka on loopback (needs Java 17 and Maven); Ctrl-C stops it
+	@$(BIN)/python -m b3iq_streams.devkafka
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
