@@ -85,6 +85,8 @@ class RootTrust(Contract):
     roots: Annotated[tuple[PublicKeyHex, ...], Field(min_length=1, max_length=16)]
     threshold: Annotated[int, Field(ge=1, le=16)]
     genesis_processors: Keys
+    skew_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
+    """σ: no two clocks of brokers, workers and routers differ by more. A constant of the network, the same for everyone."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "RootTrust":

@@ -122,7 +122,8 @@ class Commit(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """An epoch was seen accepted in the log. `own` = proposed by this owner; counts are of what it folded."""
+    """An epoch was seen accepted in the log. `own` = proposed by this owner; counts are of what it folded;
+    `codes` = leaf codes among the changes (`eligible` for those that opened), `eligible` = profiles eligible after it."""
 
     head: Head
     own: bool
@@ -131,6 +132,7 @@ class Confirmed(NamedTuple):
     changes: int
     refreshed: int
     codes: Mapping[str, int]
+    eligible: int
 
 
 class Notice(NamedTuple):

@@ -132,7 +132,7 @@ class Memory:
         self.rotation.confirm(accepted.head, own, keys, self.live_keys)
         return Confirmed(
             accepted.head, own, outcome.admitted, count_codes(outcome.refused),
-            len(outcome.changes), len(keys) - len(outcome.changes), _codes(outcome.changes),
+            len(outcome.changes), len(keys) - len(outcome.changes), _codes(outcome.changes), self.state.eligible,
         )  # fmt: skip
 
     def correct(self, published: Mapping[str, Change]) -> list[Change]:

@@ -17,12 +17,14 @@ RULES_ID = "~rules"
 
 
 class PartitionState:
-    """Nodes by id and the rules in force; `resolved_at_ms` is the moment the decisions are as of."""
+    """Nodes by id and the rules in force; `resolved_at_ms` is the moment the decisions are as of, `eligible` how many
+    profiles are eligible."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.rules: Rules | None = None
         self.resolved_at_ms = 0
+        self.eligible = 0
         self._heap: list[tuple[int, str]] = []
         self._scheduled: dict[str, int] = {}
         self._hashes: dict[str, bytes] = {}
@@ -31,7 +33,8 @@ class PartitionState:
         """Take over stored nodes and rules; digests are over the stored bytes. Raises what `codec.decode_node` raises."""
         self.rules, self.resolved_at_ms = rules, resolved_at_ms
         for node_id, raw in nodes.items():
-            self.nodes[node_id] = codec.decode_node(raw)
+            self.nodes[node_id] = node = codec.decode_node(raw)
+            self._count(None, node)
             self._hashes[node_id] = sha256(raw).digest()
             self._schedule(node_id)
 
@@ -42,13 +45,20 @@ class PartitionState:
             heapq.heappop(self._heap)
         for node_id in due:
             del self._scheduled[node_id]
-        self.nodes.update(nodes)
-        for node_id in nodes:
+        for node_id, node in nodes.items():
+            self._count(self.nodes.get(node_id), node)
             self._hashes.pop(node_id, None)
+        self.nodes.update(nodes)
         ruled = rules is not self.rules
         self.rules, self.resolved_at_ms = rules, resolved_at_ms
         for node_id in self.nodes if ruled else {*nodes, *due}:
             self._schedule(node_id)
+
+    def _count(self, before: NodeState | None, after: NodeState) -> None:
+        """Keep the number of eligible profiles."""
+        if before is None or before.published is not after.published:
+            self.eligible += sum(last.eligible for last in after.published.values())
+            self.eligible -= sum(last.eligible for last in before.published.values()) if before else 0
 
     def _schedule(self, node_id: str) -> None:
         """Keep one heap entry per node, at or before its next deadline; a too early one is harmless."""
