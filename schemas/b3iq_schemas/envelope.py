@@ -4,7 +4,6 @@ Authenticate first, parse later: nothing here looks inside a payload. A key id i
 decision; signatures are never compared or used to recognise duplicates, since one message has many valid ones.
 """
 
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -87,9 +86,9 @@ def seal(payload_type: str, payload: bytes, signatures: Mapping[bytes, bytes]) -
     """An envelope from signatures made elsewhere: raw public key → 64 signature bytes."""
     return orjson.dumps(
         {
-            "payload": _b64(payload),
+            "payload": pybase64.b64encode_as_string(payload),
             "payloadType": payload_type,
-            "signatures": [{"keyid": keyid(key), "sig": _b64(sig)} for key, sig in signatures.items()],
+            "signatures": [{"keyid": keyid(key), "sig": pybase64.b64encode_as_string(sig)} for key, sig in signatures.items()],
         }
     )
 
@@ -120,11 +119,10 @@ def _signature(item: object) -> Signature:
     return Signature(item["keyid"], _unb64(item["sig"]))
 
 
-def _b64(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).decode()
-
-
 def _unb64(text: object) -> bytes:
     if type(text) is not str:
         raise TypeError("base64 must be a string")
-    return pybase64.b64decode(text, validate=True)
+    raw = pybase64.b64decode(text, validate=True)
+    if pybase64.b64encode_as_string(raw) != text:
+        raise ValueError("base64 with bits left over: one payload must have one spelling")
+    return raw

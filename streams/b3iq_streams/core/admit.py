@@ -55,6 +55,7 @@ class Fact(NamedTuple):
     proof: Proof
     payload: bytes
     claims: tuple[Claims, ...] = ()
+    listing: str = ""
 
 
 class Refused(NamedTuple):
@@ -68,9 +69,11 @@ def open_record(record: Record, keys: Mapping[str, bytes], scope: Scope, verify:
     """Checks up to the envelope, then verifies the signatures that claim one of `keys`."""
     try:
         sealed = _unseal(record, scope)
+        return _verified(Opened(record, sealed, None), keys, verify)
     except envelope.EnvelopeError as error:
         return Opened(record, None, error.code)
-    return _verified(Opened(record, sealed, None), keys, verify)
+    except Exception:  # as in `admit`: it refuses this record and stops nothing
+        return Opened(record, None, Refusal.ADMISSION_ERROR)
 
 
 def _unseal(record: Record, scope: Scope) -> envelope.Envelope:
@@ -128,7 +131,7 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
     assert sealed is not None
     if refusal := _unsigned(topic, opened, keys, scope):
         return refusal
-    read = read_payload(topic, sealed.payload)
+    read = read_payload(topic, sealed.payload, node.beat if node else None)
     if isinstance(read, Refusal):
         return read
     event: Any = read.event
@@ -138,9 +141,9 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
     proof = Proof(record.offset, sha256_hex(sealed.payload), signer, record.timestamp_ms)
     if refusal := (_misplaced(event, record, node, scope) or _SUBJECT_CHECKS[topic](event, proof, rules, node)):
         return refusal
-    if topic != topics.POLICIES and not _in_window(event.sent_at_ms, record.timestamp_ms, rules):
-        return Refusal.SENT_AT_OUTSIDE_WINDOW
-    return Fact(event, proof, sealed.payload, read.claims)
+    if topic != topics.POLICIES and (refusal := _untimely(topic, event, record.timestamp_ms, rules)):
+        return refusal
+    return Fact(event, proof, sealed.payload, read.claims, read.listing)
 
 
 def _unsigned(topic: str, opened: Opened, keys: Mapping[str, bytes], scope: Scope) -> Refusal | None:
@@ -164,14 +167,21 @@ def _misplaced(event: Any, record: Record, node: NodeState | None, scope: Scope)
     return None
 
 
-def _in_window(sent_at_ms: int, logged_at_ms: int, rules: Rules | None) -> bool:
+def _untimely(topic: str, event: Any, logged_at_ms: int, rules: Rules | None) -> Refusal | None:
+    """The time window; and a role's `seq` may not run ahead of the time in ms, or one stolen key, once dropped, could
+    leave a number behind that no honest fact can ever exceed."""
     assert rules is not None
-    policy = rules.policy
-    return logged_at_ms - policy.sent_at_past_ms <= sent_at_ms <= logged_at_ms + policy.sent_at_future_ms
+    earliest_ms, latest_ms = logged_at_ms - rules.policy.sent_at_past_ms, logged_at_ms + rules.policy.sent_at_future_ms
+    if topic != topics.HEARTBEATS and event.seq > latest_ms:
+        return Refusal.SEQUENCE_JUMP
+    return None if earliest_ms <= event.sent_at_ms <= latest_ms else Refusal.SENT_AT_OUTSIDE_WINDOW
 
 
 def _check_policy(event: Policy, proof: Proof, rules: Rules | None, node: NodeState | None) -> Refusal | None:
-    return Refusal.SEQUENCE_REPLAYED if rules and event.revision <= rules.policy.revision else None
+    if rules and event.revision <= rules.policy.revision:
+        return Refusal.SEQUENCE_REPLAYED
+    named = (key for role in type(event.roles).model_fields for key in getattr(event.roles, role))
+    return None if all(envelope.is_safe_key(bytes.fromhex(key)) for key in named) else Refusal.KEY_UNSAFE
 
 
 def _check_registration(event: events.Registration, proof: Proof, rules: Rules | None, node: NodeState | None) -> Refusal | None:

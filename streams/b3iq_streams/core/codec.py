@@ -42,7 +42,7 @@ def _beat(beat: Beat | None) -> list[object] | None:
     if beat is None:
         return None
     profiles = [tuple(claims) for claims in beat.profiles]
-    return [tuple(beat.proof), beat.boot, beat.seq, beat.state, profiles]
+    return [tuple(beat.proof), beat.boot, beat.seq, beat.state, beat.listing, profiles]
 
 
 def _published(profile_id: str, last: Published) -> list[object]:
@@ -82,8 +82,8 @@ def _read_registration(row: list[Any] | None) -> Registered | None:
 def _read_beat(row: list[Any] | None) -> Beat | None:
     if row is None:
         return None
-    proof, boot, seq, state, profiles = row
-    return Beat(Proof(*proof), boot, seq, state, tuple([Claims(*values) for values in profiles]))
+    proof, boot, seq, state, listing, profiles = row
+    return Beat(Proof(*proof), boot, seq, state, listing, tuple([Claims(*values) for values in profiles]))
 
 
 def encode_rules(rules: Rules) -> bytes:

@@ -53,6 +53,8 @@ class Memory:
         self.complete_until: dict[str, int] = {}
         self.rebuilt: Mapping[str, int] | None = None
         self.state_verified: bool | None = None
+        self.doubtful = False
+        """Restored, and not yet shown to be what a mark recorded: that it differs is no news."""
 
     @property
     def head(self) -> Head:
@@ -81,9 +83,17 @@ class Memory:
         yield from self._compare(accepted, outcome)
         self.absorb(outcome)
         if (recorded := accepted.mark.state_sha256) is not None:
-            self.state_verified = self.state.digest({}, self.state.rules) == recorded
+            yield from self._verify(accepted.head.epoch, recorded)
         self.logged_at_ms |= {topic: found[-1].timestamp_ms for topic, found in records.items() if found}
         yield self.confirmed(accepted, outcome, own=False)
+
+    def _verify(self, epoch: int, recorded: str) -> Talk:
+        """R3. A state that is what its recorder held also agrees with what readers hold."""
+        self.state_verified = self.state.digest({}, self.state.rules) == recorded
+        if self.state_verified:
+            self.corrections, self.doubtful = {}, False
+        elif not self.doubtful:
+            yield Notice("alarm", "state_differs", f"epoch {epoch}: the state is not the one recorded")
 
     def _step(self, accepted: Accepted, records: Mapping[str, tuple[Record, ...]]) -> Outcome:
         for record in records.get(topics.POLICIES, ()):
@@ -112,7 +122,7 @@ class Memory:
                 self.corrections[key] = Correction(held)
         for key in wrong - self.corrections.keys():
             self.corrections[key] = Correction({})
-        if wrong:
+        if wrong and not self.doubtful:
             yield Notice("alarm", "fold_differs", f"epoch {accepted.head.epoch}: {len(wrong)} keys, first {min(wrong)}")
 
     def held_by_state(self, node_id: str, profile_id: str, outcome: Outcome | None = None) -> dict[str, object] | None:

@@ -189,9 +189,10 @@ class PartitionOwner:
         raise _Exit("processor_key_not_listed", f"policy revision {head.policy_revision} lists none of our keys")
 
     def _read_back(self, draft: _Draft, appended: Appended) -> Generator[Action, Answer, Accepted | None]:
-        """P4: an epoch counts when seen accepted. Nothing in between: what was sent is what stands there."""
+        """P4: an epoch counts when seen accepted. Nothing before or in between: what was sent is what stands there."""
         memory = self.memory
-        if appended.first_offset == memory.reader.position:
+        whole = appended.mark_offset == appended.first_offset + len(draft.changes)
+        if whole and appended.first_offset == memory.reader.position:
             return (yield from self._hear(draft, self._sent(draft, appended)))
         result: Accepted | None = None
         while memory.reader.position <= appended.mark_offset:

@@ -65,33 +65,34 @@ class Recovery:
             states, epochs = image.read_nodes(checkpoint.nodes)
         except (ValueError, TypeError) as error:
             raise Void("checkpoint_unreadable") from error
-        head = yield from self._mark_at(stored.offset, stored.digest)
+        head, recorded = yield from self._mark_at(stored.offset, stored.digest)
         self.memory = memory = self._fresh(head)
         try:
             memory.state.restore(states, stored.rules, head.resolved_at_ms)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise Void("checkpoint_unreadable") from error
         memory.complete_until = {node_id: epoch for node_id, epoch in epochs.items() if epoch > head.epoch}
-        recorded = yield from self._recorded_digest(head)
         memory.state_verified = recorded is not None and memory.state.digest({}, memory.state.rules) == recorded
+        memory.doubtful = not memory.state_verified
+        if not memory.state_verified and not memory.complete_until:
+            raise Void("checkpoint_void")
         yield from self._follow()
         if not memory.state_verified:
             raise Void("checkpoint_void")
 
-    def _mark_at(self, offset: int, digest: str) -> Generator[Action, Answer, Head]:
-        batch = yield ReadChain(offset)
-        assert isinstance(batch, ChainBatch)
+    def _mark_at(self, offset: int, digest: str) -> Generator[Action, Answer, tuple[Head, str | None]]:
+        """The head that stands at an offset, and the state digest recorded there by this fold, if one is."""
+        while True:
+            batch = yield ReadChain(offset)
+            assert isinstance(batch, ChainBatch)
+            if batch.records or batch.position > offset or batch.end <= offset:
+                break
         first = batch.records[0] if batch.records else None
         head = head_at(first, digest) if first and first.offset == offset else None
-        if head is None:
+        read = read_mark(first.value or b"") if first and head else None
+        if head is None or read is None:
             raise Void("checkpoint_head_not_in_log")
-        return head
-
-    def _recorded_digest(self, head: Head) -> Generator[Action, Answer, str | None]:
-        batch = yield ReadChain(head.offset)
-        assert isinstance(batch, ChainBatch)
-        read = read_mark(batch.records[0].value or b"")
-        return read[0].state_sha256 if read and read[0].fold == FOLD else None
+        return head, read[0].state_sha256 if read[0].fold == FOLD else None
 
     def _from_genesis(self) -> Talk:
         """Every accepted epoch again, as recorded; only while the logs still hold them all."""

@@ -115,9 +115,9 @@ class _Fold:
             and last.state == event.state
             and last.proof.keyid == fact.proof.keyid
             and self.at_ms < min(last.proof.logged_at_ms, fact.proof.logged_at_ms) + rules.policy.heartbeat_ttl_ms
-            and last.profiles == fact.claims
+            and last.listing == fact.listing
         )
-        return node._replace(beat=Beat(fact.proof, event.boot, event.seq, event.state, fact.claims)), same
+        return node._replace(beat=Beat(fact.proof, event.boot, event.seq, event.state, fact.listing, fact.claims)), same
 
     def refuse(self, topic: str, node_id: str, node: NodeState | None, refused: Refused) -> None:
         self.refused.append(refused)

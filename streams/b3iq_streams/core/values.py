@@ -81,6 +81,8 @@ class Beat(NamedTuple):
     boot: int
     seq: int
     state: str
+    listing: str
+    """SHA-256 of the list of profiles as it was signed: the same list is recognised without being read again."""
     profiles: tuple[Claims, ...]
 
 
