@@ -73,9 +73,8 @@ class PlainReader:
         """A record of `policies`: signed by enough roots, it adds a revision."""
         payload, signatures = opened(value, POLICY_TYPE)
         roots = by_id(self.trust["roots"])
-        good = {
-            s["keyid"] for s in signatures if s["keyid"] in roots and signed(roots[s["keyid"]], POLICY_TYPE, payload, s["sig"])
-        }
+        known = {s["keyid"]: s["sig"] for s in signatures if s["keyid"] in roots}
+        good = [name for name, sig in known.items() if signed(roots[name], POLICY_TYPE, payload, sig)]
         if len(good) < self.trust["threshold"]:
             return False
         event = canonical(payload)

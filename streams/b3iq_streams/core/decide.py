@@ -10,6 +10,7 @@ import orjson
 from b3iq_schemas import topics
 from b3iq_schemas.codes import LEAVES
 from b3iq_streams.core import gates
+from b3iq_streams.core.checks import Case, Found
 from b3iq_streams.core.rules import Rules
 from b3iq_streams.core.values import Claims, NodeState, Proof, Published
 
@@ -31,7 +32,7 @@ def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tu
     known = profiles.keys() | node.benchmarks.keys() | node.published.keys()
     if not known:
         return node, []
-    node_failing = gates.run(gates.NODE_CHECKS, gates.Case(node, rules, at_ms))
+    node_failing = gates.run(gates.NODE_CHECKS, Case(node, rules, at_ms))
     published, changes = dict(node.published), []
     for profile_id in sorted(known):
         last = node.published.get(profile_id)
@@ -53,10 +54,10 @@ def _profile(
     node: NodeState,
     rules: Rules | None,
     at_ms: int,
-    node_failing: list[gates.Found],
+    node_failing: list[Found],
     last: Published | None,
 ) -> Published:
-    case = gates.Case(node, rules, at_ms, profile, node.benchmarks.get(profile_id), last)
+    case = Case(node, rules, at_ms, profile, node.benchmarks.get(profile_id), last)
     failing = node_failing + gates.run(gates.PROFILE_CHECKS, case)
     if failing and last is not None and last.eligible and rules is not None:
         last = _flipped(last, rules, at_ms)
@@ -81,7 +82,7 @@ def _body(
     node: NodeState,
     rules: Rules | None,
     at_ms: int,
-    failing: list[gates.Found],
+    failing: list[Found],
     last: Published | None,
     profile: Claims | None,
 ) -> bytes:

@@ -22,7 +22,7 @@ from b3iq_streams.core.decide import Change
 from b3iq_streams.core.records import Outgoing, Record
 from b3iq_streams.core.step import FOLD
 
-_FIRST = (topics.POLICIES, topics.REGISTRATIONS)
+TRUST_FIRST = (topics.POLICIES, topics.REGISTRATIONS)
 """Trust comes first: while one of these is not read to its end, topics whose admission depends on it wait. Kafka gives no
 order between topics, and a good record must not be refused because its key was fetched a moment later."""
 
@@ -38,9 +38,9 @@ class Taken(NamedTuple):
 def take(intake: Intake, head: Head, logged_at_ms: Mapping[str, int]) -> Taken:
     """What an epoch on top of `head` takes of `intake`; `logged_at_ms` = last consumed log time per topic so far."""
     allowed = set(topics.INPUTS)
-    for i, topic in enumerate(_FIRST):
+    for i, topic in enumerate(TRUST_FIRST):
         if intake.positions[topic] < intake.ends[topic]:
-            allowed = set(_FIRST[: i + 1])
+            allowed = set(TRUST_FIRST[: i + 1])
             break
     records = {topic: found for topic, found in intake.records.items() if found and topic in allowed}
     cut = {topic: intake.positions[topic] if topic in allowed else head.cut.get(topic, 0) for topic in topics.INPUTS}

@@ -1,0 +1,66 @@
+"""What several commands share: options that become settings, reading and writing files, printing."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from b3iq_streams.errors import UserError
+from b3iq_streams.settings import KafkaSettings, TrustSettings, load
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kafka_options(command: Function) -> Function:
+    """Adds --bootstrap and --wait; the command gets them as `kafka`."""
+
+    @click.option("--bootstrap", metavar="HOST:PORT", help="Kafka, several with commas.  [env: B3IQ_BOOTSTRAP]")
+    @click.option(
+        "--wait", "wait_s", type=float, metavar="SECONDS", help="How long to keep trying to connect.  [env: B3IQ_WAIT_S; 10]"
+    )
+    @wraps(command)
+    def wrapped(*args: Any, bootstrap: str | None, wait_s: float | None, **rest: Any) -> Any:
+        return command(*args, kafka=load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s), **rest)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def trust_option(command: Function) -> Function:
+    """Adds --trust; the command gets the loaded RootTrust as `trust`."""
+
+    @click.option(
+        "--trust", type=click.Path(path_type=Path), metavar="FILE", help="Trust file: roots, threshold.  [env: B3IQ_TRUST]"
+    )
+    @wraps(command)
+    def wrapped(*args: Any, trust: Path | None, **rest: Any) -> Any:
+        return command(*args, trust=load(TrustSettings, trust=trust).load(), **rest)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def path_option(flag: str, **settings: Any) -> Callable[[Function], Function]:
+    """An option that takes a path; whether it exists is found out by opening it."""
+    return click.option(flag, type=click.Path(path_type=Path), metavar="FILE", **settings)
+
+
+def read(path: Path, what: str) -> bytes:
+    """A file's bytes, or UserError naming what it should have been."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{what} {path}: {error.strerror}") from None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in one step: after a crash there is the old one or the new one, never half of one."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None

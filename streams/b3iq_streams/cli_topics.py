@@ -1,0 +1,55 @@
+"""`topics`: make a cluster's topics what the table says, or say what differs."""
+
+import asyncio
+
+import click
+
+from b3iq_schemas.topics import TOPICS
+from b3iq_streams import kafka as kafka_clients
+from b3iq_streams import topics_admin
+from b3iq_streams.cli_options import kafka_options
+from b3iq_streams.settings import KafkaSettings
+
+_PARTITIONS = "Partitions of every topic; it can never change."
+_COUNT = click.IntRange(1, 1_000)
+
+
+@click.group(no_args_is_help=False)
+def topics() -> None:
+    """Create and check the topics."""
+
+
+@topics.command()
+@click.option("--partitions", type=_COUNT, default=12, show_default=True, help=_PARTITIONS)
+@click.option("--replication-factor", type=click.IntRange(1, 32), default=3, show_default=True, help="Replicas of new topics.")
+@kafka_options
+def apply(partitions: int, replication_factor: int, kafka: KafkaSettings) -> None:
+    """Create what is missing and correct settings that differ. Never deletes, never repartitions."""
+    for line in asyncio.run(_apply(kafka_clients.Layout(partitions, replication_factor), kafka)) or ["nothing to do"]:
+        click.echo(line)
+
+
+@topics.command()
+@click.option("--partitions", type=_COUNT, help="Also demand this number of partitions.")
+@click.option("--relaxed", is_flag=True, help="Skip the settings, for a broker that cannot tell them (embedded broker).")
+@kafka_options
+def check(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> None:
+    """Print every difference; exit 0 if there is none, else 1."""
+    found = asyncio.run(_differences(partitions, relaxed, kafka))
+    for difference in found:
+        click.echo(difference)
+    if relaxed:
+        click.echo("settings were not checked (--relaxed): nothing says that times are the broker's or that history is kept")
+    if found:
+        raise click.exceptions.Exit(1)
+    click.echo(f"{len(TOPICS)} topics are as they should be")
+
+
+async def _apply(layout: kafka_clients.Layout, kafka: KafkaSettings) -> list[str]:
+    async with kafka_clients.admin(kafka) as admin:
+        return await topics_admin.apply(admin, layout)
+
+
+async def _differences(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> list[topics_admin.Difference]:
+    async with kafka_clients.admin(kafka) as admin:
+        return await topics_admin.differences(admin, partitions=partitions, relaxed=relaxed)

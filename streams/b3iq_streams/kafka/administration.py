@@ -1,0 +1,91 @@
+"""Topics and their settings: look, create, change. What they should be is not known here (`topics_admin.py`)."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion, for_code
+
+from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, KafkaRefused, connect, translated
+from b3iq_streams.settings import KafkaSettings
+
+_TOPIC_OVERRIDE = 1
+"""Kafka's config source of a setting made on the topic itself."""
+
+
+class Layout(NamedTuple):
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replication_factor: int
+
+
+class Admin:
+    """Topics and their settings, as one cluster has them."""
+
+    def __init__(self, client: AIOKafkaAdminClient) -> None:
+        self._client = client
+
+    async def layouts(self, names: Sequence[str], ask_by_name: bool = False) -> dict[str, Layout]:
+        """The topics that exist, of those named. Asking by name makes some brokers create what is missing."""
+        with translated("listing topics"):
+            described = await self._client.describe_topics(list(names) if ask_by_name else None)
+        return {
+            topic["topic"]: Layout(len(topic["partitions"]), min(len(p["replicas"]) for p in topic["partitions"]))
+            for topic in described
+            if topic["topic"] in names and topic["partitions"]
+        }
+
+    async def configs(self, names: Iterable[str]) -> dict[str, dict[str, tuple[str, bool]]]:
+        """Every setting of each topic: its value, and whether it was made on the topic itself."""
+        with translated("reading topic settings"), _described():
+            answers = await self._client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+            found = {}
+            for code, message, _, name, entries in (resource for answer in answers for resource in answer.resources):
+                _check(code, message)
+                found[name] = {entry[0]: (entry[1], entry[3] == _TOPIC_OVERRIDE) for entry in entries}
+        return found
+
+    async def create(self, name: str, layout: Layout, config: Mapping[str, str]) -> None:
+        """Create a topic."""
+        topic = NewTopic(name, layout.partitions, layout.replication_factor, topic_configs=dict(config))
+        with translated(f"creating {name}"):
+            answer = await self._client.create_topics([topic])
+            for _, code, message in answer.topic_errors:
+                _check(code, message)
+
+    async def replace_configs(self, name: str, config: Mapping[str, str]) -> None:
+        """Make these the settings of a topic; whatever is not among them falls back to the broker's default."""
+        with translated(f"changing {name}"):
+            (answer,) = await self._client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(config))])
+            for code, message, *_ in answer.resources:
+                _check(code, message)
+
+
+@contextmanager
+def _described() -> Iterator[None]:
+    try:
+        yield
+    except IncompatibleBrokerVersion:
+        raise KafkaRefused(
+            "this broker cannot tell its topics' settings, as the embedded one cannot; --relaxed skips them"
+        ) from None
+
+
+def _check(code: int, message: str | None) -> None:
+    if code:
+        error = for_code(code)
+        raise error(message) if message else error()
+
+
+@asynccontextmanager
+async def admin(settings: KafkaSettings) -> AsyncIterator[Admin]:
+    """A connected admin client for the length of a block."""
+    client = AIOKafkaAdminClient(**settings.client, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await connect(client, settings)
+        yield Admin(client)
+    finally:
+        await client.close()

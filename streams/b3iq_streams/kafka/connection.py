@@ -1,0 +1,75 @@
+"""Getting through to a broker, and its errors in words. Every client of this package is started here."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import stamina
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from b3iq_streams.errors import UserError
+from b3iq_streams.settings import KafkaSettings
+
+REQUEST_TIMEOUT_MS = 30_000
+_log = logging.getLogger(__name__)
+
+
+class BrokerUnavailable(UserError):
+    """No broker answered in time."""
+
+
+class KafkaRefused(UserError):
+    """The broker answered with an error."""
+
+
+class OffsetGone(UserError):
+    """A position asked for is not in the log (any more)."""
+
+
+class Place(NamedTuple):
+    """One partition."""
+
+    topic: str
+    partition: int
+
+
+class Startable(Protocol):
+    """Any client of aiokafka."""
+
+    async def start(self) -> None:
+        """Connect, or raise."""
+
+
+async def connect(client: Startable, settings: KafkaSettings) -> None:
+    """Start a client, again and again until it works or the time is up."""
+    tries = 0
+    try:
+        async with asyncio.timeout(settings.wait_s):
+            async for attempt in stamina.retry_context(_failed, attempts=None, timeout=None, wait_max=1.0, wait_jitter=0.1):
+                with attempt:
+                    tries = attempt.num
+                    if tries == 2:
+                        _log.warning("no Kafka broker at %s yet, connecting again for %g s", settings.bootstrap, settings.wait_s)
+                    await client.start()
+    except TimeoutError:
+        times = "once" if tries == 1 else f"{tries} times"
+        raise BrokerUnavailable(
+            f"no Kafka broker answers at {settings.bootstrap}: tried to connect {times} in {settings.wait_s:g} s"
+        ) from None
+
+
+def _failed(error: Exception) -> bool:
+    return isinstance(error, KafkaError | OSError)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Kafka's errors as one line that says what was being done."""
+    try:
+        yield
+    except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+        raise OffsetGone(f"{doing}: a position is not in the log any more") from error
+    except KafkaError as error:
+        raise KafkaRefused(f"{doing}: {error or type(error).__name__}") from error

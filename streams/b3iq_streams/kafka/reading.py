@@ -1,0 +1,93 @@
+"""Reads partitions from an offset on, without a group: nothing read here moves anything anywhere."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from b3iq_streams.core.records import Record
+from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, Place, connect, translated
+from b3iq_streams.settings import KafkaSettings
+
+FETCH_WAIT_MS = 50
+
+
+class Source:
+    """Reads the partitions it is given, from the offsets it is given. Asking for end offsets waits for a fetch under way
+    (50 ms at most); who needs them sooner opens a second source."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def partitions(self, topic: str) -> list[Place]:
+        """The partitions of a topic, none if it does not exist."""
+        with translated(f"looking up {topic}"):
+            cluster = await self._consumer._client.fetch_all_metadata()  # `partitions_for_topic` knows assigned topics only
+        return [Place(topic, partition) for partition in sorted(cluster.partitions_for_topic(topic) or ())]
+
+    async def start_offsets(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset of the oldest record still kept, per partition."""
+        with translated("asking for start offsets"):
+            return _places(await self._consumer.beginning_offsets([TopicPartition(*place) for place in places]))
+
+    async def end_offsets(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset that the next record will get, per partition."""
+        with translated("asking for end offsets"):
+            return _places(await self._consumer.end_offsets([TopicPartition(*place) for place in places]))
+
+    async def follow(self, offsets: Mapping[Place, int], poll_ms: int = 250) -> AsyncIterator[list[Record]]:
+        """What is appended from `offsets` on, for ever: a list per poll, in order per partition, empty when all is quiet.
+
+        One follower per source at a time. Raises OffsetGone when a position was deleted by retention.
+        """
+        self._consumer.assign([TopicPartition(*place) for place in offsets])
+        for place, offset in offsets.items():
+            self._consumer.seek(TopicPartition(*place), offset)
+        while True:
+            with translated("reading"):
+                fetched = await self._consumer.getmany(timeout_ms=poll_ms)
+            yield [
+                Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp, r.timestamp_type)
+                for records in fetched.values()
+                for r in records
+            ]
+
+    async def read(self, topic: str) -> list[Record]:
+        """Everything a topic holds now, in order per partition."""
+        places = await self.partitions(topic)
+        starts, ends = await self.start_offsets(places), await self.end_offsets(places)
+        left = {place: starts[place] for place in places if starts[place] < ends[place]}
+        found: list[Record] = []
+        if not left:
+            return found
+        async for batch in self.follow(dict(left)):
+            found += [record for record in batch if record.offset < ends[Place(record.topic, record.partition)]]
+            for place in list(left):
+                if await self._consumer.position(TopicPartition(*place)) >= ends[place]:
+                    del left[place]
+            if not left:
+                break
+        return found
+
+
+def _places(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    return {Place(*place): offset for place, offset in offsets.items()}
+
+
+@asynccontextmanager
+async def source(settings: KafkaSettings) -> AsyncIterator[Source]:
+    """A connected reader, without a group, for the length of a block."""
+    consumer: AIOKafkaConsumer[Any, Any] = AIOKafkaConsumer(
+        **settings.client,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    try:
+        await connect(consumer, settings)
+        yield Source(consumer)
+    finally:
+        await consumer.stop()

@@ -1,0 +1,94 @@
+"""`processor`: one worker. Checks what it was told and what the cluster has before it starts; then it runs until stopped."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from b3iq_schemas.policy import RootTrust
+from b3iq_schemas.topics import HEARTBEATS
+from b3iq_streams import kafka as kafka_clients
+from b3iq_streams import keys as key_files
+from b3iq_streams import topics_admin
+from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.errors import UserError
+from b3iq_streams.processor.names import GROUP
+from b3iq_streams.processor.settings import ProcessorSettings
+from b3iq_streams.settings import KafkaSettings
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@path_option("--key", multiple=True, required=True, help="Processor key file; several while keys rotate.")
+@path_option("--datadir", default=Path("data"), show_default=True, help="Where Faust keeps its own files; no state of ours.")
+@click.option("--group", default=GROUP, show_default=True, help="Consumer group of the workers that share the partitions.")
+@click.option("--instance", help="Static member name: after a quick restart the worker gets its partitions back.")
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="Where the web server listens.")
+@click.option("--web-port", type=click.IntRange(0, 65_535), help="Serve health, metrics and tables; 0: any free port.")
+@click.option("--checkpoint-every-ms", type=click.IntRange(100, 600_000), default=5_000, show_default=True)
+@click.option("--relaxed", is_flag=True, help="Accept a broker that does not stamp records (embedded broker).")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@kafka_options
+@trust_option
+def command(
+    *,
+    kafka: KafkaSettings,
+    trust: RootTrust,
+    key: tuple[Path, ...],
+    datadir: Path,
+    group: str,
+    instance: str | None,
+    web_host: str,
+    web_port: int | None,
+    checkpoint_every_ms: int,
+    relaxed: bool,
+    log_level: str,
+) -> None:
+    """Fold facts into eligibility, as one worker of a group."""
+    signers = [key_files.load(path) for path in key]
+    if web_port == 0 and instance is not None:
+        raise UserError("--instance needs a --web-port that stays the same, or none")
+    _make_directory(datadir)
+    partitions = asyncio.run(_check_cluster(kafka, relaxed))
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = ProcessorSettings(
+        bootstrap=kafka.bootstrap,
+        group=group,
+        instance=instance,
+        datadir=datadir,
+        web_host=web_host,
+        web_port=web_port,
+        log_append_time=not relaxed,
+        standby_replicas=0 if relaxed else 1,
+    )
+    # Only now: importing Faust takes a second, and a mistake should be reported at once.
+    from b3iq_streams.processor.app import run_worker
+    from b3iq_streams.processor.metrics import Metrics
+    from b3iq_streams.processor.owners import Owners
+    from b3iq_streams.processor.pages import add_pages
+
+    metrics = Metrics()
+    owners = Owners(trust, partitions, signers, checkpoint_every_ms=checkpoint_every_ms, require_log_append_time=not relaxed)
+    run_worker(
+        settings,
+        owners.make,
+        preverify=metrics.timed(owners.open_batch),
+        observer=metrics,
+        configure=lambda app: add_pages(app, metrics),
+    )
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--datadir {path}: {error.strerror}") from None
+
+
+async def _check_cluster(kafka: KafkaSettings, relaxed: bool) -> int:
+    """The number of partitions; refuses a cluster whose topics are not as the table says."""
+    async with kafka_clients.admin(kafka) as admin:
+        await topics_admin.require(admin, relaxed=relaxed)
+        return (await admin.layouts((HEARTBEATS,), ask_by_name=relaxed))[HEARTBEATS].partitions
