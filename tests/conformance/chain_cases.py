@@ -264,6 +264,18 @@ def _payload(s: Script, payload: bytes, kind: str = MARK_V1, signers: tuple[str,
     s.mark(sign(kind, payload, [key(name) for name in signers]))
 
 
+def _two_spellings(s: Script) -> None:
+    sound = s.propose(A)
+    change, mark = sound.changes[0], sound.sealed
+    s.put(b"a/p", b'{"attempt":"' + b"0" * 32 + b'",' + change[1:])  # a member twice: which one is meant?
+    s.put(b"a/p", b" " + change)
+    s.mark(mark)
+    s.put(b"a/p", change)
+    s.mark(b" " + mark)
+    s.mark(b'{"payload":"",' + mark[1:])
+    s.mark(mark)
+
+
 def _extra_field(s: Script) -> None:
     _payload(s, canonical(dict(s.propose().mark) | {"note": ""}))
 
@@ -421,6 +433,8 @@ CASES: tuple[Case, ...] = (
     Case("wrong_payload_type", "a mark's bytes, signed as something else", "malformed",
          lambda s: _payload(s, canonical(dict(s.propose().mark)), "application/vnd.b3iq.policy.v1+json")),
     Case("not_canonical", "a payload that does not round-trip byte for byte", "malformed malformed malformed", _not_canonical),
+    Case("two_spellings", "changes and marks that do not round-trip are noise, or two readers could differ",
+         "incomplete malformed malformed accepted", _two_spellings),
     Case("record_key", "only records with the key `~mark` are marks", "accepted", _other_key),
     Case("nulls", "tombstones and empty values are noise", "accepted malformed accepted", _nulls),
     Case("unreadable_decision", "a decision that is not the contract's is a no for its key", "accepted accepted", _unreadable),

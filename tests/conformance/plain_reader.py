@@ -87,6 +87,7 @@ class PlainReader:
             self._buffer(value or b"")
             return "buffered"
         try:
+            canonical(value or b"")
             payload, signatures = opened(value or b"", MARK_TYPE)
             mark = canonical(payload)
             _MARK.validate(mark)
@@ -107,7 +108,7 @@ class PlainReader:
 
     def _buffer(self, value: bytes) -> None:
         try:
-            change = json.loads(value)
+            change = canonical(value)
             if isinstance(change["attempt"], str) and type(change["i"]) is int:
                 self.changes.setdefault(change["attempt"], []).append(value)
         except (ValueError, TypeError, KeyError):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-import orjson
 from pydantic import ValidationError
 
 from b3iq_schemas import topics
@@ -24,6 +23,10 @@ from b3iq_streams.core.records import Record
 BUFFER_BYTES_MAX = 256 * 1024 * 1024
 """Changes kept since the last accepted mark. When over it, the oldest attempt is dropped: by log order, so by all readers
 alike; an honest attempt is the newest when its mark arrives."""
+
+
+CHANGE_OVERHEAD_BYTES = 512
+"""What a buffered change counts beside its value, so that many tiny ones do not hold much more memory than they count."""
 
 
 class Anchor(NamedTuple):
@@ -182,7 +185,7 @@ class _Buffer:
 
     def put(self, value: bytes) -> None:
         try:
-            outer = orjson.loads(value)
+            outer = parse_canonical(value)  # one spelling only, or readers in two languages could file it differently
             attempt, i = outer["attempt"], outer["i"]
         except (ValueError, KeyError, TypeError):
             return
@@ -194,8 +197,8 @@ class _Buffer:
         if known.setdefault(i, value) != value:
             self._attempts[attempt] = None  # void; its entry stays, so that nothing can make it whole again
             return
-        self._sizes[attempt] = self._sizes.get(attempt, 0) + len(value)
-        self._total += len(value)
+        self._sizes[attempt] = self._sizes.get(attempt, 0) + len(value) + CHANGE_OVERHEAD_BYTES
+        self._total += len(value) + CHANGE_OVERHEAD_BYTES
         while self._total > BUFFER_BYTES_MAX:
             oldest = next(iter(self._attempts))
             del self._attempts[oldest]
@@ -220,6 +223,7 @@ def changes_sha256(values: tuple[bytes, ...]) -> str:
 def read_mark(value: bytes) -> tuple[Mark, Envelope] | None:
     """The mark in a record's value, its signature not yet checked; None unless it is one, signed exactly once."""
     try:
+        parse_canonical(value)
         sealed = parse(value)
         if sealed.payload_type != MARK_V1 or len(sealed.signatures) != 1:
             return None
