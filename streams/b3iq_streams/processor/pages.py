@@ -3,7 +3,7 @@
 | page | 200 when |
 |---|---|
 | `/healthz` | the event loop answers (the watchdog ends a process that makes no progress) |
-| `/readyz` | every partition held here has an accepted epoch and its resolved time is recent; a standby is ready, too |
+| `/readyz` | the group has given out the partitions, every one held here has an accepted epoch and its resolved time is recent; a standby is ready, too |
 | `/metrics` | always: Prometheus text format |
 """
 
@@ -26,7 +26,7 @@ def add_pages(app: ProcessorApp, metrics: Metrics) -> None:
     async def readyz(web: Any, request: Any) -> Any:
         waiting = sorted(str(vital.what) for vital in app.shell.vitals() if not vital.live)
         lag_s = metrics.resolved_lag_seconds_max
-        ready = not waiting and (lag_s is None or lag_s <= RESOLVED_LAG_MAX_S)
+        ready = app.shell.settled and not waiting and (lag_s is None or lag_s <= RESOLVED_LAG_MAX_S)
         return web.json({"ready": ready, "waiting_for": waiting, "resolved_lag_seconds": lag_s}, status=200 if ready else 503)
 
     @app.page("/metrics", name="metrics")

@@ -62,6 +62,8 @@ class Shell:
         self._preverify = preverify
         self._observer = observer
         self._tenures: dict[int, Tenure] = {}
+        self.settled = False
+        """Whether the group has given this worker its share, which may be none, at least once."""
         self._clients: Clients | None = None
         self._feed: Feed | None = None
         self._watchdog = Watchdog(self.vitals, stall_s=settings.stall_ms // 1_000, recovery_s=settings.recovery_ms // 1_000)
@@ -103,6 +105,7 @@ class Shell:
             return
         for partition in sorted(tp.partition for tp in actives if tp.topic == HEARTBEATS):
             self._begin(partition, feed, clients)
+        self.settled = True
 
     async def release(self, *_signal: Any, **_details: Any) -> None:
         """Give up every partition: finish the epoch under way, checkpoint, commit."""

@@ -17,7 +17,7 @@ from b3iq_streams.cli_options import kafka_options, path_option, read, trust_opt
 from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.kafka import publisher
 from b3iq_streams.router.client import RouterClient
-from b3iq_streams.router.log import DecisionLog
+from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
 from b3iq_streams.router.partition import Flip, Step, ViewSettings
 from b3iq_streams.router.request import CallerPolicy, Request
 from b3iq_streams.router.view import Choice, RouterView
@@ -85,6 +85,8 @@ def pick(
     request = Request(model, _caller(caller, tiers, max_price), tokens)
     if key is not None and caller_secret is None:
         raise UserError("--caller-secret is missing: logged decisions name callers by a keyed hash")
+    if caller_secret is not None and not SECRET_BYTES_MIN <= len(caller_secret.encode()) <= SECRET_BYTES_MAX:
+        raise UserError(f"--caller-secret must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
     logging = Logging(key, caller_secret) if key is not None and caller_secret is not None else None
     settings = ViewSettings(bound_ms=bound_ms, stamped=not relaxed)
     choice = asyncio.run(_pick(kafka, trust, settings, request, logging, timeout_s))

@@ -22,15 +22,15 @@ from b3iq_streams.router.supply import Candidate
 from b3iq_streams.router.view import Choice, RouterView
 
 CONSIDERED_MAX = 32
-SECRET_BYTES_MIN = 16
+SECRET_BYTES_MIN, SECRET_BYTES_MAX = 16, 64
 
 
 class DecisionLog:
     """Composes, signs and appends decisions. `secret` keys the hash of callers; whoever has it can tell them apart."""
 
     def __init__(self, publisher: Publisher, key: SigningKey, secret: bytes) -> None:
-        if not SECRET_BYTES_MIN <= len(secret) <= 64:
-            raise ValueError(f"the secret for caller hashes must have {SECRET_BYTES_MIN} to 64 bytes")
+        if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
+            raise ValueError(f"the secret for caller hashes must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
         self._publisher, self._key, self._secret = publisher, key, secret
 
     def compose(self, view: RouterView, request: Request, choice: Choice, now_ms: int, monotonic_ms: int) -> RoutingDecision:
