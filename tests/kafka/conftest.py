@@ -4,12 +4,14 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from b3iq_streams.devkafka import KafkaStartError, LocalKafka
+from tests.kafka.network import Network
 from tests.kafka.support import Endpoint
 
 # A container should behave as `LocalKafka` does where tests would notice.
@@ -40,6 +42,22 @@ def private_kafka() -> Iterator[LocalKafka]:
     """A broker of the test's own, to stop, kill and freeze."""
     with _local_kafka() as local:
         yield local
+
+
+@pytest.fixture(scope="session")
+def owned_kafka() -> Iterator[LocalKafka]:
+    """A broker whose topics each test may take away and make anew; nobody else's, whatever broker is given."""
+    with _local_kafka() as local:
+        yield local
+
+
+@pytest.fixture
+async def network(owned_kafka: LocalKafka, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Network]:
+    """A network of the test's own, of two partitions unless parametrized; its workers do not outlive the test."""
+    made = await Network.create(owned_kafka.bootstrap, tmp_path, getattr(request, "param", 2))
+    yield made
+    for worker in made.workers:
+        worker.remove()
 
 
 @contextmanager

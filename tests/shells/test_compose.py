@@ -6,6 +6,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+
 from b3iq_streams.cli import cli
 
 COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())

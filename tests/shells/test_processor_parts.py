@@ -153,3 +153,10 @@ async def test_an_epoch_is_performed_once_whoever_comes_first() -> None:
     await asyncio.gather(epoch.perform(), epoch.perform())
     assert 1 == engine.count
     assert epoch.done.done()
+
+
+def test_an_inbox_takes_nothing_before_its_owner_said_where_it_stands() -> None:
+    """What the group's committed offset brings in first is nobody's: no seek id of the consumer is that of a new inbox."""
+    inbox = Inbox()
+    assert inbox.seek_id is None
+    assert not inbox.move_to(0)

@@ -68,8 +68,7 @@ class Refused(NamedTuple):
 def open_record(record: Record, keys: Mapping[str, bytes], scope: Scope, verify: Verify) -> Opened:
     """Checks up to the envelope, then verifies the signatures that claim one of `keys`."""
     try:
-        sealed = _unseal(record, scope)
-        return _verified(Opened(record, sealed, None), keys, verify)
+        return _checked(record, _unseal(record, scope), keys, verify)
     except envelope.EnvelopeError as error:
         return Opened(record, None, error.code)
     except Exception:  # as in `admit`: it refuses this record and stops nothing
@@ -90,15 +89,12 @@ def _unseal(record: Record, scope: Scope) -> envelope.Envelope:
     return sealed
 
 
-def _verified(opened: Opened, keys: Mapping[str, bytes], verify: Verify) -> Opened:
-    sealed = opened.envelope
-    assert sealed is not None
+def _checked(record: Record, sealed: envelope.Envelope, keys: Mapping[str, bytes], verify: Verify) -> Opened:
     claimed = [signature for signature in sealed.signatures if signature.keyid in keys]
     if not claimed:
-        return opened._replace(tried=keys, valid=frozenset())
+        return Opened(record, sealed, None, keys)
     message = sealed.signed_bytes
-    valid = frozenset([s.keyid for s in claimed if verify(keys[s.keyid], message, s.sig)])
-    return Opened(opened.record, sealed, None, keys, valid)
+    return Opened(record, sealed, None, keys, frozenset([s.keyid for s in claimed if verify(keys[s.keyid], message, s.sig)]))
 
 
 def keys_for(topic: str, rules: Rules | None, node: NodeState | None, scope: Scope) -> Mapping[str, bytes]:
@@ -125,8 +121,12 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
         return opened.refusal
     record, topic = opened.record, opened.record.topic
     keys = keys_for(topic, rules, node, scope)
+    if rules is not None and topic != topics.POLICIES and (then := rules.at(record.timestamp_ms)) is not rules:
+        keys = {**keys_for(topic, then, node, scope), **keys}  # a key counts if it is named now, or was when this was logged
+        rules = then
+    assert opened.envelope is not None
     if opened.tried is not keys and opened.tried != keys:
-        opened = _verified(opened, keys, verify)
+        opened = _checked(record, opened.envelope, keys, verify)
     sealed = opened.envelope
     assert sealed is not None
     if refusal := _unsigned(topic, opened, keys, scope):
@@ -201,7 +201,10 @@ def _check_registration(event: events.Registration, proof: Proof, rules: Rules |
 
 
 def _check_hold(event: events.Hold, proof: Proof, rules: Rules | None, node: NodeState | None) -> Refusal | None:
-    return _after(event.seq, proof, node.hold if node else None)
+    last = node.hold if node else None
+    if last is not None and event.seq == last.seq and event.held and not last.held:
+        return None  # a pause and a resume in the same millisecond: the "no" wins
+    return _after(event.seq, proof, last)
 
 
 def _check_benchmark(event: events.Benchmark, proof: Proof, rules: Rules | None, node: NodeState | None) -> Refusal | None:

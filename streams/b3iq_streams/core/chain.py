@@ -111,6 +111,10 @@ class ChainId(NamedTuple):
             canonical([trust.network, topics.ELIGIBILITY_CHANGES, trust.generation, self.partition, self.partitions])
         )
 
+    def owns(self, mark: Mark) -> bool:
+        """Whether a mark says that it is of this chain."""
+        return (mark.network, mark.generation, mark.partition) == (self.trust.network, self.trust.generation, self.partition)
+
     def genesis_head(self) -> Head:
         """The head before the first epoch."""
         anchor = Anchor(-1, 0, self.genesis)
@@ -158,8 +162,8 @@ class ChainReader:
         return Accepted(_head_of(mark, sealed, record), mark, changes)
 
     def _refusal(self, mark: Mark, sealed: Envelope, record: Record) -> Reason | None:
-        trust, head = self.chain.trust, self.head
-        if (mark.network, mark.generation, mark.partition) != (trust.network, trust.generation, self.chain.partition):
+        head = self.head
+        if not self.chain.owns(mark):
             return Reason.OTHER_CHAIN
         if mark.prev != head.digest or mark.epoch != head.epoch + 1:
             return Reason.NOT_NEXT
@@ -247,13 +251,14 @@ def _head_of(mark: Mark, sealed: Envelope, record: Record) -> Head:
     )
 
 
-def head_at(record: Record, digest: str) -> Head | None:
-    """The head that a mark's record stands for, if its payload has this digest; whoever names the digest vouches for it.
+def head_at(record: Record, digest: str, chain: ChainId) -> Head | None:
+    """The head that a mark's record stands for, if it is one of this chain and its payload has this digest; whoever names
+    the digest vouches for it.
 
     This is how a reader starts at an anchor, and an owner at its checkpoint, without judging what came before.
     """
     read = read_mark(record.value or b"") if record.key == MARK_KEY else None
-    if read is None:
+    if read is None or not chain.owns(read[0]):
         return None
     head = _head_of(*read, record)
     return head if head.digest == digest else None

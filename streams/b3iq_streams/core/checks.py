@@ -44,11 +44,11 @@ _QUEUE_CODES = {"blocked": "queue_blocked", "unhealthy": "queue_unhealthy", "deg
 _RUNTIME_KINDS = frozenset({"ollama", "openai", "vllm", "sglang"})
 
 
-def _stale(code: str, logged_at_ms: int, ttl_ms: int, at_ms: int) -> Found | None:
+def _stale(code: str, logged_at_ms: int, ttl_ms: int, case: Case) -> Found | None:
     deadline_ms = logged_at_ms + ttl_ms
-    if at_ms < deadline_ms:
+    if case.at_ms < deadline_ms:
         return None
-    return Found(code, deadline_ms, f"logged at {logged_at_ms}", f"at most {ttl_ms} ms old")
+    return Found(code, max(deadline_ms, _ruled_ms(case)), f"logged at {logged_at_ms}", f"at most {ttl_ms} ms old")
 
 
 def enrolment(case: Case) -> Found | None:
@@ -79,7 +79,7 @@ def heartbeat(case: Case) -> Found | None:
                      f"key {beat.proof.keyid[:16]}", "a registered key")  # fmt: skip
     if case.rules is None:
         return None
-    return _stale("heartbeat_stale", beat.proof.logged_at_ms, case.rules.policy.heartbeat_ttl_ms, case.at_ms)
+    return _stale("heartbeat_stale", beat.proof.logged_at_ms, case.rules.policy.heartbeat_ttl_ms, case)
 
 
 def online(case: Case) -> Found | None:
@@ -99,7 +99,7 @@ def route(case: Case) -> Found | None:
         return None
     if routed.proof.keyid not in rules.keys_by_topic["route-health"]:
         return Found("route_key_revoked", rules.proof.logged_at_ms, f"key {routed.proof.keyid[:16]}", "a broker key")
-    return _stale("route_stale", routed.proof.logged_at_ms, rules.policy.route_health_ttl_ms, case.at_ms)
+    return _stale("route_stale", routed.proof.logged_at_ms, rules.policy.route_health_ttl_ms, case)
 
 
 def route_health(case: Case) -> Found | None:
@@ -129,7 +129,7 @@ def registration(case: Case) -> Found | None:
     if held.proof.keyid not in rules.keys_by_topic["registrations"]:
         return Found("registration_key_revoked", rules.proof.logged_at_ms, f"key {held.proof.keyid[:16]}",
                      "a control-plane key")  # fmt: skip
-    return _stale("registration_stale", held.proof.logged_at_ms, rules.policy.registration_ttl_ms, case.at_ms)
+    return _stale("registration_stale", held.proof.logged_at_ms, rules.policy.registration_ttl_ms, case)
 
 
 def registered(case: Case) -> Found | None:
@@ -214,7 +214,7 @@ def tier(case: Case) -> Found | None:
     name = case.profile.route_tier
     rule = case.rules.policy.tiers.get(name)
     if name == "unknown" or rule is None:
-        return Found("route_tier_unknown", _beat_ms(case), name, "a tier of the policy")
+        return Found("route_tier_unknown", max(_beat_ms(case), _ruled_ms(case)), name, "a tier of the policy")
     if rule.paid == "allowed":
         return None
     code = "route_tier_future" if rule.paid == "future" else "route_tier_blocked"
@@ -230,10 +230,10 @@ def runtime_kind(case: Case) -> Found | None:
     if rule is not None and kind in rule.runtimes:
         return None
     if kind not in _RUNTIME_KINDS:
-        return Found("runtime_kind_unknown", _beat_ms(case), kind, "a known runtime")
+        return Found("runtime_kind_unknown", max(_beat_ms(case), _ruled_ms(case)), kind, "a known runtime")
     if rule is None or rule.paid != "allowed":
         return None  # the tier itself is the reason
-    return Found("runtime_kind_not_allowed", _beat_ms(case), kind, _listed(rule.runtimes))
+    return Found("runtime_kind_not_allowed", max(_beat_ms(case), _ruled_ms(case)), kind, _listed(rule.runtimes))
 
 
 def queue(case: Case) -> Found | None:
@@ -244,7 +244,7 @@ def queue(case: Case) -> Found | None:
     if health in ("healthy", "degraded") and health in case.rules.policy.queue_states_passing:
         return None
     code = _QUEUE_CODES.get(health, "queue_health_unknown")
-    return Found(code, _beat_ms(case), health, _listed(case.rules.policy.queue_states_passing))
+    return Found(code, max(_beat_ms(case), _ruled_ms(case)), health, _listed(case.rules.policy.queue_states_passing))
 
 
 def benchmark_claim(case: Case) -> Found | None:
@@ -260,13 +260,15 @@ def benchmark_observed(case: Case) -> Found | None:
     if seen is None:
         return Found("observed_benchmark_missing", 0, "none", "an observed benchmark")
     if case.profile is not None and seen.model_id != case.profile.model_id:
-        return Found("observed_benchmark_mismatch", seen.proof.logged_at_ms, "another model", "the profile's model")
+        return Found(
+            "observed_benchmark_mismatch", max(seen.proof.logged_at_ms, _beat_ms(case)), "another model", "the profile's model"
+        )
     if rules is None:
         return None
     if seen.proof.keyid not in rules.keys_by_topic["benchmarks"]:
         return Found("observed_benchmark_key_revoked", rules.proof.logged_at_ms, f"key {seen.proof.keyid[:16]}",
                      "an observer key")  # fmt: skip
-    return _stale("observed_benchmark_stale", seen.proof.logged_at_ms, rules.policy.benchmark_ttl_ms, case.at_ms)
+    return _stale("observed_benchmark_stale", seen.proof.logged_at_ms, rules.policy.benchmark_ttl_ms, case)
 
 
 def benchmark_outcome(case: Case) -> Found | None:
@@ -284,6 +286,11 @@ def hold_down(case: Case) -> Found | None:
         return None
     flips, until_ms = len(case.last.flips_ms), case.last.held_down_until_ms
     return Found("hold_down", case.last.flips_ms[-1], f"{flips} flips", f"steady until {until_ms}")
+
+
+def _ruled_ms(case: Case) -> int:
+    """Since when the rules are what they are: a check that they turned into a "no" fails since then, not before."""
+    return case.rules.proof.logged_at_ms if case.rules else 0
 
 
 def _beat_ms(case: Case) -> int:

@@ -3,6 +3,7 @@
 The bytes are what state digests are over, so they must be the same for the same state: maps are written sorted.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -50,7 +51,7 @@ def _published(profile_id: str, last: Published) -> list[object]:
 
 
 def decode_node(raw: bytes) -> NodeState:
-    """The state in `raw`. Raises ValueError, TypeError, KeyError or IndexError for bytes that are no node's state."""
+    """The state in `raw`. Raises ValueError, TypeError, KeyError, IndexError or AttributeError for anything else."""
     registration, hold, benchmarks, route, beat, until_ms, since_ms, published = orjson.loads(raw)
     return NodeState(
         _read_registration(registration),
@@ -87,11 +88,20 @@ def _read_beat(row: list[Any] | None) -> Beat | None:
 
 
 def encode_rules(rules: Rules) -> bytes:
-    """The rules as bytes: the exact payload that was signed, and where it stands."""
-    return orjson.dumps([rules.payload.decode(), list(rules.proof)])
+    """The rules as bytes: for each revision, newest first, the exact payload that was signed, and where it stands."""
+    rows: list[tuple[str, list[object]]] = []
+    revision: Rules | None = rules
+    while revision is not None:
+        rows.append((revision.payload.decode(), list(revision.proof)))
+        revision = revision.before
+    return orjson.dumps(rows)
 
 
 def decode_rules(raw: bytes) -> Rules:
-    """The rules in `raw`; raises ValueError or TypeError for anything else."""
-    payload, proof = orjson.loads(raw)
-    return prepare(payload.encode(), Proof(*proof))
+    """The rules in `raw`; raises ValueError, TypeError or AttributeError for anything else."""
+    rules: Rules | None = None
+    for payload, proof in reversed(orjson.loads(raw)):
+        rules = replace(prepare(payload.encode(), Proof(*proof)), before=rules)
+    if rules is None:
+        raise ValueError("no rules")
+    return rules

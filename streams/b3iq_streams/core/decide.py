@@ -3,6 +3,7 @@
 Pure: (node, rules, moment) → decisions. It does not fold facts (`step.py`) and knows nothing of epochs or marks.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
@@ -12,7 +13,7 @@ from b3iq_schemas.codes import LEAVES
 from b3iq_streams.core import gates
 from b3iq_streams.core.checks import Case, Found
 from b3iq_streams.core.rules import Rules
-from b3iq_streams.core.values import Claims, NodeState, Proof, Published
+from b3iq_streams.core.values import Benchmarked, Claims, NodeState, Proof, Published
 
 FAR_MS = 2**53
 
@@ -29,6 +30,7 @@ class Change(NamedTuple):
 def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tuple[NodeState, list[Change]]:
     """The node with its decisions as of `at_ms`, and those whose content differs from what was last published."""
     profiles = {profile.profile_id: profile for profile in node.beat.profiles} if node.beat else {}
+    node = _without_retired(node, profiles, rules, at_ms)
     known = profiles.keys() | node.benchmarks.keys() | node.published.keys()
     if not known:
         return node, []
@@ -45,6 +47,23 @@ def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tu
     if not changes and len(published) == len(node.published):
         return node, []
     return node._replace(published=published), changes
+
+
+def _without_retired(node: NodeState, profiles: Mapping[str, Claims], rules: Rules | None, at_ms: int) -> NodeState:
+    """The node without benchmarks of profiles that it no longer lists, once they prove nothing and cannot be replayed."""
+    if rules is None or node.benchmarks.keys() <= profiles.keys():
+        return node
+    kept = {
+        profile_id: seen
+        for profile_id, seen in node.benchmarks.items()
+        if profile_id in profiles or at_ms < _forgettable_ms(seen, rules)
+    }
+    return node if len(kept) == len(node.benchmarks) else node._replace(benchmarks=kept)
+
+
+def _forgettable_ms(seen: Benchmarked, rules: Rules) -> int:
+    policy = rules.policy
+    return seen.proof.logged_at_ms + max(policy.benchmark_ttl_ms, policy.sent_at_past_ms + policy.sent_at_future_ms)
 
 
 def _profile(
@@ -86,7 +105,11 @@ def _body(
     last: Published | None,
     profile: Claims | None,
 ) -> bytes:
-    since = {item["code"]: item["since_ms"] for item in orjson.loads(last.body)["failing"]} if last and failing else {}
+    since = (
+        {item["code"]: item["since_ms"] for item in orjson.loads(last.body)["failing"]}
+        if last and failing and not last.eligible
+        else {}
+    )
     seen = node.benchmarks.get(profile_id)
     states = gates.gate_states(failing)
     return orjson.dumps(
@@ -99,7 +122,7 @@ def _body(
                 {
                     "code": found.code,
                     "gate": LEAVES[found.code].gate,
-                    "since_ms": since.get(found.code, found.since_ms or at_ms),
+                    "since_ms": since.get(found.code, min(found.since_ms or at_ms, at_ms)),
                     "observed": found.observed[:96],
                     "required": found.required[:96],
                 }
@@ -178,6 +201,9 @@ def next_deadline_ms(node: NodeState, rules: Rules | None, at_ms: int) -> int:
         moments.append(node.route.proof.logged_at_ms + policy.route_health_ttl_ms)
     if node.registration:
         moments.append(node.registration.proof.logged_at_ms + policy.registration_ttl_ms)
-    moments += [seen.proof.logged_at_ms + policy.benchmark_ttl_ms for seen in node.benchmarks.values()]
-    moments += [last.held_down_until_ms for last in node.published.values()]
-    return min((moment for moment in moments if moment > at_ms), default=FAR_MS)
+    for seen in node.benchmarks.values():
+        moments += (seen.proof.logged_at_ms + policy.benchmark_ttl_ms, _forgettable_ms(seen, rules))
+    for last in node.published.values():
+        moments.append(last.held_down_until_ms)
+    later = [moment for moment in moments if moment > at_ms]
+    return min(later) if later else FAR_MS

@@ -41,7 +41,10 @@ from b3iq_streams.core.decide import Change, compose
 from b3iq_streams.core.memory import Memory, Talk, Void
 from b3iq_streams.core.records import LOG_APPEND_TIME, Outgoing, Record
 from b3iq_streams.core.recovery import Recovery
-from b3iq_streams.core.step import Epoch, Outcome, step
+from b3iq_streams.core.step import FOLD, Epoch, Outcome, step
+
+DEPOSED_LEADER_MS = 10_000
+"""λ: for so long a deposed leader can answer with an old end offset (clients' metadata max age)."""
 
 
 class Phase(StrEnum):
@@ -90,6 +93,7 @@ class PartitionOwner:
         self._checkpointed_at_ms = 0
         self._committed: Mapping[str, int] = {}
         self._orphans: list[str] = []
+        self._short_since_ms: int | None = None
 
     @property
     def memory(self) -> Memory:
@@ -120,7 +124,8 @@ class PartitionOwner:
     def _epoch(self) -> Talk:
         intake = yield TakeIntake({topic: self.memory.head.cut.get(topic, 0) for topic in topics.INPUTS})
         assert isinstance(intake, Intake)
-        self._check_logs(intake)
+        if not self._check_logs(intake):
+            return
         draft = self._propose(intake)
         if draft.outcome.refused:
             yield WriteLetters(tuple(map(proposal.letter_record, draft.outcome.refused)))
@@ -136,15 +141,22 @@ class PartitionOwner:
         if intake.stop and accepted is not None and accepted.mark.state_sha256 is not None:
             self.phase = Phase.STOPPED
 
-    def _check_logs(self, intake: Intake) -> None:
-        """T2: a cut beyond an input's end, or below its start, stops the owner."""
+    def _check_logs(self, intake: Intake) -> bool:
+        """T2: a cut beyond an input's end, or below its start, stops the owner; unless the answer may still be that of a
+        leader that was deposed without knowing it (λ)."""
         head = self.memory.head
+        if all(intake.ends[topic] >= head.cut.get(topic, 0) for topic in topics.INPUTS):
+            self._short_since_ms = None
+        elif self._short_since_ms is None or intake.clock_ms - self._short_since_ms < DEPOSED_LEADER_MS:
+            self._short_since_ms = self._short_since_ms or intake.clock_ms
+            return False
         for topic in topics.INPUTS:
             cut = head.cut.get(topic, 0)
             if intake.ends[topic] < cut:
                 raise _Exit("input_truncated", f"{topic} ends at {intake.ends[topic]}, folded up to {cut}")
             if intake.starts[topic] > cut and head.epoch > 0:
                 raise _Exit("input_expired", f"{topic} starts at {intake.starts[topic]}, folded up to {cut}")
+        return True
 
     def _propose(self, intake: Intake) -> _Draft:
         memory, head = self.memory, self.memory.head
@@ -228,6 +240,7 @@ class PartitionOwner:
             if not isinstance(verdict, Accepted):
                 continue
             if verdict.mark.attempt != draft.attempt:
+                self._check_foldable(verdict)
                 yield from memory.refold(before, verdict)
                 continue
             mine = verdict
@@ -236,6 +249,11 @@ class PartitionOwner:
             memory.corrections, memory.rebuilt = {}, None
             yield memory.confirmed(verdict, draft.outcome, own=True)
         return mine
+
+    def _check_foldable(self, foreign: Accepted) -> None:
+        """R2: a state rebuilt from the inputs, theirs or ours, begins with its owner's first epoch: recover from there."""
+        if foreign.mark.fold != FOLD or foreign.mark.rebuilt is not None or self.memory.rebuilt is not None:
+            raise _Exit("recorded_by_another_fold", f"epoch {foreign.mark.epoch} cannot be folded onto what we hold")
 
     def _check_refusal(self, verdict: Ignored) -> None:
         """Losing a race or being crowded out by forged changes is normal; a mark that can never count is not."""

@@ -63,13 +63,13 @@ class Recovery:
         try:
             stored = image.read_head(checkpoint.head or b"")
             states, epochs = image.read_nodes(checkpoint.nodes)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # whatever is wrong with these bytes, they are only a cache
             raise Void("checkpoint_unreadable") from error
         head, recorded = yield from self._mark_at(stored.offset, stored.digest)
         self.memory = memory = self._fresh(head)
         try:
             memory.state.restore(states, stored.rules, head.resolved_at_ms)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except Exception as error:  # as above
             raise Void("checkpoint_unreadable") from error
         memory.complete_until = {node_id: epoch for node_id, epoch in epochs.items() if epoch > head.epoch}
         memory.state_verified = recorded is not None and memory.state.digest({}, memory.state.rules) == recorded
@@ -88,7 +88,7 @@ class Recovery:
             if batch.records or batch.position > offset or batch.end <= offset:
                 break
         first = batch.records[0] if batch.records else None
-        head = head_at(first, digest) if first and first.offset == offset else None
+        head = head_at(first, digest, self.chain) if first and first.offset == offset else None
         read = read_mark(first.value or b"") if first and head else None
         if head is None or read is None:
             raise Void("checkpoint_head_not_in_log")
@@ -149,6 +149,8 @@ class Recovery:
         memory = self.memory
         outcome = step(memory.state, Epoch(memory.head.resolved_at_ms, {topic: batch.records}), self.scope, self.verify)
         memory.absorb(outcome)
+        for record in batch.records if topic == topics.POLICIES else ():
+            self.book.feed(record)
         if batch.records:
             memory.logged_at_ms[topic] = batch.records[-1].timestamp_ms
 
@@ -174,20 +176,29 @@ class Recovery:
         reader = ChainReader(self.chain, head, self.book.processors_of, self.verify)
         held: dict[str, dict[str, object]] = {}
         for record in records[bisect_left(records, head.offset + 1, key=lambda record: record.offset) :]:
-            if isinstance(verdict := reader.feed(record), Accepted):
+            try:
+                verdict = reader.feed(record)
+            except PolicyUnknown as error:
+                raise Void("policy_unknown") from error
+            if isinstance(verdict, Accepted):
                 held |= {key: decision for key, _, decision in map(read_change, verdict.changes)}
         reader.position = max(reader.position, position)
         return reader, held
 
     def _anchor_in(self, records: list[Record]) -> Head:
+        """The anchor of the newest mark by a key of the newest revision; before its keys have signed any, of its own."""
         by_offset = {record.offset: record for record in records if record.key == MARK_KEY}
         newest = self.book.newest
-        for record in reversed(by_offset.values()):
-            read = read_mark(record.value or b"")
-            key = newest.processors.get(read[1].signatures[0].keyid) if read and newest else None
-            if read is None or key is None or not self.verify(key, read[1].signed_bytes, read[1].signatures[0].sig):
-                continue
-            at = by_offset.get(read[0].anchor.offset)
-            if at and (head := head_at(at, read[0].anchor.digest)):
-                return head
+        for trusted in (newest.processors if newest else None, None):
+            for record in reversed(by_offset.values()):
+                read = read_mark(record.value or b"")
+                if read is None or not self.chain.owns(read[0]):
+                    continue
+                keys = trusted or self.book.processors_of(read[0].policy_revision) or {}
+                key, sealed = keys.get(read[1].signatures[0].keyid), read[1]
+                if key is None or not self.verify(key, sealed.signed_bytes, sealed.signatures[0].sig):
+                    continue
+                at = by_offset.get(read[0].anchor.offset)
+                if at and (head := head_at(at, read[0].anchor.digest, self.chain)):
+                    return head
         raise Void("no_anchor_in_log")

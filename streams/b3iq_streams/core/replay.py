@@ -17,6 +17,7 @@ from b3iq_streams.core.chain import Accepted, ChainId, ChainReader, Head, Ignore
 from b3iq_streams.core.decide import compose
 from b3iq_streams.core.proposal import count_codes
 from b3iq_streams.core.records import Record
+from b3iq_streams.core.recovery import REBUILD_BATCH
 from b3iq_streams.core.state import PartitionState
 from b3iq_streams.core.step import Epoch, Outcome, step
 
@@ -83,24 +84,40 @@ class _Recounting:
         )  # fmt: skip
 
     def epoch(self, before: Head, accepted: Accepted) -> None:
-        records = {topic: self.between(topic, before, accepted) for topic in topics.INPUTS}
+        rebuilt = accepted.mark.rebuilt
+        if rebuilt is not None:
+            self.rebuild(before, rebuilt)
+        records = {topic: self.between(topic, before.cut, accepted.mark.cut) for topic in topics.INPUTS}
         outcome = step(self.state, Epoch(accepted.mark.resolved_at_ms, records), self.scope, self.verify)
-        self.compare(accepted, outcome)
+        self.compare(accepted, outcome, contents=rebuilt is None)
         self.state.absorb(outcome.resolved_at_ms, outcome.nodes, outcome.rules)
         self.counts["epochs"] += 1
         self.admitted.update(outcome.admitted)
         self.refused.update(count_codes(outcome.refused))
 
-    def between(self, topic: str, before: Head, accepted: Accepted) -> Sequence[Record]:
+    def rebuild(self, before: Head, starts: Mapping[str, int]) -> None:
+        """A new segment: as the owner did, fold everything up to the epoch before, topic by topic, from nothing."""
+        self.state = PartitionState()
+        for topic in topics.INPUTS:
+            records = self.between(topic, starts, before.cut)
+            for first in range(0, len(records), REBUILD_BATCH):
+                epoch = Epoch(before.resolved_at_ms, {topic: records[first : first + REBUILD_BATCH]})
+                outcome = step(self.state, epoch, self.scope, self.verify)
+                self.state.absorb(outcome.resolved_at_ms, outcome.nodes, outcome.rules)
+
+    def between(self, topic: str, first: Mapping[str, int], last: Mapping[str, int]) -> Sequence[Record]:
         records = self.inputs[topic]
-        first, last = before.cut.get(topic, 0), accepted.mark.cut.get(topic, 0)
-        low, high = (bisect_left(records, offset, key=lambda record: record.offset) for offset in (first, last))
+        places = (first.get(topic, 0), last.get(topic, 0))
+        low, high = (bisect_left(records, offset, key=lambda record: record.offset) for offset in places)
         return records[low:high]
 
-    def compare(self, accepted: Accepted, outcome: Outcome) -> None:
-        """Changes in order, refreshes against the state, the revision, and the state digest where one is recorded."""
-        expected = {change.key: change.decision for change in outcome.changes}
-        for value in accepted.changes:
+    def compare(self, accepted: Accepted, outcome: Outcome, contents: bool) -> None:
+        """Changes in order, refreshes against the state, the revision, and the state digest where one is recorded.
+
+        The first epoch of a segment also publishes what readers held otherwise: its `contents` are not the fold's alone.
+        """
+        expected = {change.key: change.decision for change in outcome.changes} if contents else {}
+        for value in accepted.changes if contents else ():
             outer = orjson.loads(value)
             decision = outer["decision"]
             key = f"{decision['node_id']}/{decision['profile_id']}"

@@ -49,10 +49,13 @@ class PartitionState:
             self._count(self.nodes.get(node_id), node)
             self._hashes.pop(node_id, None)
         self.nodes.update(nodes)
-        ruled = rules is not self.rules
+        ruled = rules is not None and not rules.judges_as(self.rules)
         self.rules, self.resolved_at_ms = rules, resolved_at_ms
         for node_id in self.nodes if ruled else {*nodes, *due}:
             self._schedule(node_id)
+        if len(self._heap) > 2 * len(self._scheduled) + 64:  # entries that an earlier one replaced
+            self._heap = [(at_ms, node_id) for node_id, at_ms in self._scheduled.items()]
+            heapq.heapify(self._heap)
 
     def _count(self, before: NodeState | None, after: NodeState) -> None:
         """Keep the number of eligible profiles."""

@@ -14,6 +14,7 @@ Inside a topic, records fold by offset. Freshness is judged at the epoch's `reso
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from b3iq_schemas import topics
@@ -27,6 +28,9 @@ from b3iq_streams.core.values import EMPTY_NODE, Beat, Benchmarked, Held, NodeSt
 
 FOLD = 1
 """Version of this function: raise it whenever the same inputs could give other decisions or other state bytes."""
+
+
+_BEAT = NodeState._fields.index("beat")
 
 
 class Epoch(NamedTuple):
@@ -93,7 +97,7 @@ class _Fold:
             return
         self.admitted[topic] = self.admitted.get(topic, 0) + 1
         if topic == topics.POLICIES:
-            self.rules = prepare(result.payload, result.proof)
+            self.rules = replace(prepare(result.payload, result.proof), before=self.rules)
         elif not self.complete(node_id):
             self.nodes[node_id] = self.evolve(topic, node_id, node or EMPTY_NODE, result)
 
@@ -117,7 +121,8 @@ class _Fold:
             and self.at_ms < min(last.proof.logged_at_ms, fact.proof.logged_at_ms) + rules.policy.heartbeat_ttl_ms
             and last.listing == fact.listing
         )
-        return node._replace(beat=Beat(fact.proof, event.boot, event.seq, event.state, fact.listing, fact.claims)), same
+        beat = Beat(fact.proof, event.boot, event.seq, event.state, fact.listing, fact.claims)
+        return NodeState._make((*node[:_BEAT], beat, *node[_BEAT + 1 :])), same  # as `_replace` would, in a third of its time
 
     def refuse(self, topic: str, node_id: str, node: NodeState | None, refused: Refused) -> None:
         self.refused.append(refused)
@@ -130,7 +135,7 @@ class _Fold:
             self.judge.add(node_id)
 
     def finish(self) -> Outcome:
-        if self.rules is not self.state.rules:
+        if self.rules is not None and not self.rules.judges_as(self.state.rules):
             self.judge.update(self.state.nodes)
         self.judge.update(self.state.due(self.at_ms))
         changes: list[Change] = []

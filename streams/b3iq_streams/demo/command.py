@@ -73,7 +73,7 @@ async def _run(plan: Plan, on: Ground, world: World, directory: Path, as_json: b
             async with opened(on, world, directory, display, began_ms) as parts:
                 wanted.playing.set()
                 stopped = await play(parts, plan, wanted.stop)
-                found = await end(parts, wanted.hurry)
+                found = await end(parts, stopped, wanted.hurry)
     broker = "embedded" if on.embedded else on.kafka.bootstrap
     return Summary(plan, broker, stopped, parts.elapsed_ms, parts.tally, parts.tail, parts.outage, found)
 

@@ -10,23 +10,25 @@ from b3iq_streams.demo.parts import Parts, becomes
 from b3iq_streams.demo.verdict import Live, Verdict
 from b3iq_streams.kafka import Place
 
-FOLD_S = 2.0
-READ_S = 3.0
+PATIENCE_S = 10.0
+PATIENCE_STOPPED_S = 2.0
+"""For each step of the end, once a person waits for it."""
 
 
-async def end(parts: Parts, hurry: asyncio.Event) -> Verdict:
-    """Whether the log, recounted, gives what the live parts said. `hurry`: leave the recount."""
+async def end(parts: Parts, stopped: bool, hurry: asyncio.Event) -> Verdict:
+    """Whether the log, recounted, gives what the live parts said. `stopped`: a person waits; `hurry`: leave the recount."""
+    patience_s = PATIENCE_STOPPED_S if stopped else PATIENCE_S
     _, ends = await tail.bounds(parts.gauge)
     if parts.worker.running:
         parts.say("ending: what was sent is folded, then the processor stops")
-        await becomes(lambda: _folded(parts, ends), FOLD_S)
+        await becomes(lambda: _folded(parts, ends), patience_s)
         await parts.worker.stop()
         _, ends = await tail.bounds(parts.gauge)
-    followed = await becomes(lambda: parts.tail.reached(ends) and _reached(parts, ends), READ_S)
+    followed = await becomes(lambda: parts.tail.reached(ends) and _reached(parts, ends), patience_s)
     parts.tally.look(parts.entries())
     if not followed:
         parts.tail.forget("the log was not read to its end")
-    parts.say(f"recounting {parts.tail.events} facts from the log alone")
+    parts.say(f"recounting {parts.tail.events} facts from the log alone (Ctrl-C skips it)")
     view, live = parts.client.view, _live(parts)
     with suppress(verdict.Abandoned):
         found = await asyncio.to_thread(

@@ -124,7 +124,7 @@ async def opened(on: Ground, world: World, directory: Path, display: Display, be
 def _arguments(on: Ground, directory: Path) -> list[str]:
     keys = directory / KEYS
     given = ["--bootstrap", on.kafka.bootstrap, "--trust", str(keys / TRUST_FILE), "--key", str(keys / "processor.json")]
-    given += ["--datadir", str(directory / "faust"), "--log-level", "warning"]
+    given += ["--datadir", str(directory / "faust"), "--log-level", "warning", "--session-timeout-ms", "3000"]
     return [*given, "--relaxed"] if on.embedded else [*given, "--instance", "demo"]
 
 

@@ -19,7 +19,7 @@ LOOKS_PER_FRAME = 5
 START_S = 60.0
 CLOSE_S = 15.0
 REOPEN_S = 60.0
-CALM_S = 2.0
+CALM_S = 1.0
 LEAD_S_MAX = 15.0
 LEAD_DIVISOR = 4
 """The processor is killed so long after the first allowed call: this part of the demo's length, at most LEAD_S_MAX."""

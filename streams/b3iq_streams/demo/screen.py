@@ -16,9 +16,8 @@ from b3iq_schemas.codes import Gate
 from b3iq_streams.demo.callers import ALLOWED
 from b3iq_streams.demo.tally import Change, Lane, Picture
 
-FRAMES_PER_S = 4
 HEADER_LINES = 4
-LAST_LINES_MAX = 34
+LAST_LINES_MAX = 44
 _COLOURS = {"opened": "green", "closed": "red", "changed": "yellow"}
 
 
@@ -64,7 +63,7 @@ def frame(picture: Picture) -> Layout:
         Layout(_counts("paid calls", picture.calls)),
         Layout(_counts("refused facts", picture.refused_facts), size=max(3, len(picture.refused_facts) + 2)),
     )
-    middle = Layout(ratio=2)
+    middle = Layout(ratio=3)
     middle.split_row(Layout(_gates(picture), ratio=5), Layout(right, ratio=4))
     whole = Layout()
     whole.split_column(Layout(_header(picture), size=HEADER_LINES), middle, Layout(_changes(picture.changes), ratio=1))

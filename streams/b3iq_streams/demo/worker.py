@@ -10,7 +10,7 @@ from typing import Self
 
 from b3iq_streams.errors import UserError
 
-STOP_S = 4.0
+STOP_S = 3.0
 LAST_LINES = 15
 
 

@@ -27,6 +27,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option("--instance", help="Static member name: after a quick restart the worker gets its partitions back.")
 @click.option("--web-host", default="127.0.0.1", show_default=True, help="Where the web server listens.")
 @click.option("--web-port", type=click.IntRange(0, 65_535), help="Serve health, metrics and tables; 0: any free port.")
+@click.option("--session-timeout-ms", type=click.IntRange(3_000, 300_000), default=10_000, show_default=True)
 @click.option("--checkpoint-every-ms", type=click.IntRange(100, 600_000), default=5_000, show_default=True)
 @click.option("--relaxed", is_flag=True, help="Accept a broker that does not stamp records (embedded broker).")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
@@ -42,6 +43,7 @@ def command(
     instance: str | None,
     web_host: str,
     web_port: int | None,
+    session_timeout_ms: int,
     checkpoint_every_ms: int,
     relaxed: bool,
     log_level: str,
@@ -60,6 +62,7 @@ def command(
         datadir=datadir,
         web_host=web_host,
         web_port=web_port,
+        session_timeout_ms=session_timeout_ms,
         log_append_time=not relaxed,
         standby_replicas=0 if relaxed else 1,
     )

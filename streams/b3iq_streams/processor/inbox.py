@@ -21,7 +21,7 @@ class Inbox:
     """Holds `[first, position)`. `seek_id` names the seek it was filled after; batches of another one are not its."""
 
     def __init__(self) -> None:
-        self.seek_id = -1
+        self.seek_id: int | None = None  # nothing is ours before the owner has said where it stands
         self.position = -1
         self.records: deque[Record] = deque()
         self.bytes = 0

@@ -3,7 +3,7 @@
 | page | 200 when |
 |---|---|
 | `/healthz` | the event loop answers (the watchdog ends a process that makes no progress) |
-| `/readyz` | the group has given out the partitions, every one held here has an accepted epoch and its resolved time is recent; a standby is ready, too |
+| `/readyz` | the group has given out its partitions, and each held here has a recent accepted epoch; a standby is ready, too |
 | `/metrics` | always: Prometheus text format |
 """
 

@@ -98,7 +98,7 @@ def _mark(record: Record, chain: ChainId, keys: Mapping[str, bytes], verify: Ver
     if read is None:
         return None
     mark, sealed = read
-    if (mark.network, mark.generation, mark.partition) != (chain.trust.network, chain.trust.generation, chain.partition):
+    if not chain.owns(mark):
         return None
     signature = sealed.signatures[0]
     key = keys.get(signature.keyid)
@@ -113,7 +113,7 @@ def _head_at(anchor: eligibility.Anchor, before: int, bounds: Bounds, chain: Cha
     if not bounds.start <= anchor.offset < before:
         return None
     for record in (yield ReadRange(anchor.offset, anchor.offset + 1)):
-        head = head_at(record, anchor.digest) if isinstance(record, Record) else None
+        head = head_at(record, anchor.digest, chain) if isinstance(record, Record) else None
         if head and head.here == tuple(anchor.model_dump().values()):
             return head
     return None
