@@ -1,24 +1,22 @@
-"""What a lookup costs with 1,000 candidates for the model, and what a profile costs in memory.
-
-Run `python -m tests.bench.bench_router`. Bars (DESIGN §11): lookup at most 5 µs, at most 1 KiB per profile.
-Prints; asserts nothing.
-"""
+"""What a lookup costs with 1,000 candidates for the model, and what a profile costs in memory."""
 
 import gc
-import sys
 import timeit
 import tracemalloc
+from collections.abc import Iterator
 
 from b3iq_streams.router.view import RouterView
+from tests.bench.table import Options, Row
 from tests.chainlab import decision
 from tests.factory import T0
 from tests.shells.router_lab import RouterLab, request
 
 CANDIDATES = 1_000
-PROFILES = 50_000
+PROFILES, PROFILES_QUICK = 50_000, 5_000
 MODELS = 50
 PARTITIONS = 12
-LOOKUPS = 50_000
+LOOKUPS = 20_000
+LOOKUP_US, PROFILE_BYTES = 5, 1_024
 
 
 def offer(number: int, eligible: bool = True, model: int = 0) -> dict[str, object]:
@@ -28,33 +26,37 @@ def offer(number: int, eligible: bool = True, model: int = 0) -> dict[str, objec
     return decision(name, eligible, throughput_mtok_per_s=50_000 + number, benchmarked_at_ms=T0 - number, **changes)
 
 
-def lookups() -> None:
-    """Best, worst and refused lookups on a view of several partitions."""
+def lookups(repeats: int) -> Iterator[Row]:
+    """Granted and refused lookups on a view of several partitions."""
     lab = RouterLab(PARTITIONS)
     for at, chain in enumerate(lab.chains):
         chain.epoch(*(offer(number) for number in range(at, CANDIDATES, PARTITIONS)), at_ms=T0)
     lab.boot()
     view, model = lab.view, "model-0.gguf"
     cases = {
-        "granted, the first candidate fits": request(model),
+        "granted": request(model),
         "granted, with estimate and limits": request(model, 4_000, spend_cap_wei="9" * 20, price_max_wei_per_mtok="9" * 20),
-        "refused, an unknown model": request("no-such-model"),
-        "refused, every candidate too dear": request(model, price_max_wei_per_mtok="1"),
+        "unknown model": request("no-such-model"),
+        "all too dear, and why": request(model, price_max_wei_per_mtok="1"),
     }
     for name, wanted in cases.items():
-        number = LOOKUPS if "every" not in name else LOOKUPS // 500
-        seconds = min(timeit.repeat(lambda wanted=wanted: view.pick(wanted, T0, T0), number=number, repeat=5))  # type: ignore[misc]
-        print(f"lookup, {view.count(model)} candidates, {name}: {seconds / number * 1e6:.2f} µs")
+        number = LOOKUPS if "dear" not in name else LOOKUPS // 500
+        seconds = min(timeit.repeat(lambda wanted=wanted: view.pick(wanted, T0, T0), number=number, repeat=repeats))  # type: ignore[misc]
+        taken_us, barred = seconds / number * 1e6, "granted" in name
+        yield Row(
+            f"router lookup among {view.count(model):,}: {name}", f"≤ {LOOKUP_US} µs" if barred else "", f"{taken_us:.1f} µs",
+            met=taken_us <= LOOKUP_US if barred else None,
+        )  # fmt: skip
 
 
-def bytes_per_profile(eligible: bool) -> float:
+def bytes_per_profile(eligible: bool, profiles: int) -> float:
     """Traced bytes that a view holds per profile, once everything it was fed from is gone."""
     fed: RouterView
     lab = RouterLab()
     chain = lab.chains[0]
     lab.boot()
     fed = lab.view
-    written = chain.epoch(*(offer(number, eligible, number % MODELS) for number in range(PROFILES)), at_ms=T0)
+    written = chain.epoch(*(offer(number, eligible, number % MODELS) for number in range(profiles)), at_ms=T0)
     tracemalloc.start()
     for at in range(len(written)):
         # Fresh copies, as a client would hand in, so that nothing the view keeps is paid for by the lab.
@@ -63,18 +65,15 @@ def bytes_per_profile(eligible: bool) -> float:
     gc.collect()
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert sum(map(fed.count, fed.models())) == (PROFILES if eligible else 0)
-    return held / PROFILES
+    assert sum(map(fed.count, fed.models())) == (profiles if eligible else 0)
+    return held / profiles
 
 
-def main() -> None:
-    """Print all figures."""
-    lookups()
+def run(options: Options) -> Iterator[Row]:
+    """Lookups, then memory."""
+    yield from lookups(3 if options.quick else 15)
+    profiles = PROFILES_QUICK if options.quick else PROFILES
     for eligible in (True, False):
+        held = bytes_per_profile(eligible, profiles)
         kind = "eligible" if eligible else "blocked"
-        print(f"memory, {PROFILES} {kind} profiles: {bytes_per_profile(eligible):.0f} B per profile")
-    print(f"python {sys.version.split()[0]}")
-
-
-if __name__ == "__main__":
-    main()
+        yield Row(f"router memory per {kind} profile", f"≤ {PROFILE_BYTES:,} B", f"{held:.0f} B", met=held <= PROFILE_BYTES)

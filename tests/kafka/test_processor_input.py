@@ -130,39 +130,41 @@ def last_beat_ms(witness: Witness, partition: int) -> int:
 
 async def test_an_input_that_falls_silent_closes_by_itself(network: Network) -> None:
     """One partition's heartbeats stop, then all, then the worker dies: each time the grants end within the stated bound."""
-    ttl_ms, slack_ms = TIMES["heartbeat_ttl_ms"], BOUND_MS + network.trust.skew_ms
     load = Load(network, nodes=12, scenario="healthy", junk=False)
-    async with (
-        Witness(network).watching() as witness,
-        load.running(),
-        RouterClient(network.settings, network.trust, ViewSettings(BOUND_MS)) as client,
-    ):
-        seen = Seen(client, load)
-        worker = network.worker()
-        await until(lambda: bool(seen.usable(0) and seen.usable(1)), "grants on both partitions")
-
-        load.mute(Place(HEARTBEATS, 0))
-        await until(lambda: not seen.usable(0), "the silent partition closed")
-        assert now_ms() <= last_beat_ms(witness, 0) + ttl_ms + slack_ms
-        assert seen.usable(1)
-        load.mute(Place(HEARTBEATS, 1))
-        await until(lambda: not seen.usable(1), "the other one closed")
-        assert now_ms() <= last_beat_ms(witness, 1) + ttl_ms + slack_ms
-
-        load.mute()
-        await until(lambda: bool(seen.usable(0) and seen.usable(1)), "grants again")
-        worker.signal(signal.SIGKILL)
-        await worker.ends()
-        load.mute(*(Place(HEARTBEATS, partition) for partition in range(network.partitions)))
-        await until(lambda: not seen.usable(0) and not seen.usable(1), "a dead worker's grants closed")
-        assert now_ms() <= max(head.resolved_at_ms for head in witness.heads) + slack_ms
-        assert {RouteRefusal.PROCESSOR_LAG} == set(client.view.states(now_ms(), monotonic_ms()))
-        network.worker()
+    async with Witness(network).watching() as witness:
+        async with load.running(), RouterClient(network.settings, network.trust, ViewSettings(BOUND_MS)) as client:
+            await fall_silent(network, witness, Seen(client, load))
         await finish(network, witness)
-    await closed_by_time(network, ttl_ms)
+    await closed_by_time(network)
 
 
-async def closed_by_time(network: Network, ttl_ms: int) -> None:
+async def fall_silent(network: Network, witness: Witness, seen: Seen) -> None:
+    """Heartbeats of one partition, then all, then the worker; after each the grants must be gone in time."""
+    ttl_ms, slack_ms, load = TIMES["heartbeat_ttl_ms"], BOUND_MS + network.trust.skew_ms, seen.load
+    worker = network.worker()
+    await until(lambda: bool(seen.usable(0) and seen.usable(1)), "grants on both partitions")
+
+    load.mute(Place(HEARTBEATS, 0))
+    await until(lambda: not seen.usable(0), "the silent partition closed")
+    assert now_ms() <= last_beat_ms(witness, 0) + ttl_ms + slack_ms
+    assert seen.usable(1)
+    load.mute(Place(HEARTBEATS, 1))
+    await until(lambda: not seen.usable(1), "the other one closed")
+    assert now_ms() <= last_beat_ms(witness, 1) + ttl_ms + slack_ms
+
+    load.mute()
+    await until(lambda: bool(seen.usable(0) and seen.usable(1)), "grants again")
+    worker.signal(signal.SIGKILL)
+    await worker.ends()
+    load.mute(*(Place(HEARTBEATS, partition) for partition in range(network.partitions)))
+    await until(lambda: not seen.usable(0) and not seen.usable(1), "a dead worker's grants closed")
+    assert now_ms() <= max(head.resolved_at_ms for head in witness.heads) + slack_ms
+    assert {RouteRefusal.PROCESSOR_LAG} == set(seen.client.view.states(now_ms(), monotonic_ms()))
+    network.worker()
+    await witness.progress(1)
+
+
+async def closed_by_time(network: Network) -> None:
     """The chain says it, too: the last word on every profile is that its heartbeat is stale, since its last one ran out."""
     for evidence in await read_all(network):
         last: dict[str, Any] = {}
@@ -170,7 +172,7 @@ async def closed_by_time(network: Network, ttl_ms: int) -> None:
             decisions = [orjson.loads(value)["decision"] for value in epoch.changes]
             last |= {f"{decision['node_id']}/{decision['profile_id']}": decision for decision in decisions}
         assert last
-        ends_ms = evidence.inputs[HEARTBEATS][-1].timestamp_ms + ttl_ms
+        ends_ms = evidence.inputs[HEARTBEATS][-1].timestamp_ms + TIMES["heartbeat_ttl_ms"]
         for decision in last.values():
             (failing,) = (item for item in decision["failing"] if item["code"] == "heartbeat_stale")
             assert failing["since_ms"] <= ends_ms

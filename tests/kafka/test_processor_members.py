@@ -1,6 +1,7 @@
 """Workers join, leave, die and sleep while the fleet speaks; who owns a partition is told by the key that signs its marks."""
 
 import signal
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -65,11 +66,15 @@ async def test_two_workers_fall_asleep_in_turn(network: Network) -> None:
     async with Witness(network).watching() as witness:
         async with Load(network).running():
             options: dict[str, Any] = {"static": False, "session_timeout_ms": SESSION_MS}
-            starts = (partial(network.worker, "a", **options), partial(network.worker, "b", key=SECOND, **options))
-            async with network.supervised(*starts) as pair:
-                await witness.progress()
-                for turn in range(4):
-                    sleeper = pair[turn % 2]
+            first = partial(network.worker, "a", **options)
+            second = partial(network.worker, "b", key=SECOND, **options)
+            async with AsyncExitStack() as stack:
+                pair = []
+                for start in (first, second):  # one after the other, since only the first one's key is listed at genesis
+                    pair.append(await stack.enter_async_context(network.supervised(start)))
+                    await witness.progress()
+                for turn in range(2):
+                    (sleeper,) = pair[turn % 2]
                     sleeper.signal(signal.SIGSTOP)
                     await witness.progress(1)  # for which the other has to take over
                     sleeper.signal(signal.SIGCONT)

@@ -1,6 +1,8 @@
 """Kafka clients of our own, beside the one Faust runs: consumers without a group, and the idempotent producer."""
 
+import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -8,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from b3iq_streams.processor.settings import ProcessorSettings
 
 REQUEST_TIMEOUT_MS = 10_000
+METADATA_RETRY_S = 0.1
 FETCH_WAIT_MS = 10
 """These consumers read below ends they have asked, so a fetch has nothing to wait for."""
 
@@ -35,7 +38,7 @@ async def open_consumer(settings: ProcessorSettings, topics: Iterable[str]) -> A
 
 def new_producer(settings: ProcessorSettings) -> AIOKafkaProducer:
     """Idempotent and uncompressed: what is acknowledged is in the log once, in order, in the size we counted."""
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap,
         enable_idempotence=True,
         acks="all",
@@ -45,6 +48,26 @@ def new_producer(settings: ProcessorSettings) -> AIOKafkaProducer:
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.security,
     )
+    _pace(producer.client)
+    return producer
+
+
+def _pace(client: Any) -> None:
+    """Let a moment pass before the same topics are looked up again.
+
+    While a partition has no leader, aiokafka's producer asks for one as soon as it got an answer, or none: thousands of
+    times a second, for as long as the broker is away, and each time it logs that it failed.
+    """
+    look_up, last = client._metadata_update, frozenset[str]()
+
+    async def paced(cluster: Any, topics: Iterable[str] | None) -> Any:
+        nonlocal last
+        again, last = last, frozenset(topics or ())
+        if again == last:
+            await asyncio.sleep(METADATA_RETRY_S)
+        return await look_up(cluster, topics)
+
+    client._metadata_update = paced
 
 
 async def partition_count(settings: ProcessorSettings, topics: tuple[str, ...]) -> int:

@@ -28,7 +28,8 @@ class ProcessorSettings:
     idle_epoch_ms: int = 1_000
     catch_up_ms: int = 100
     """How long an intake waits for records that the end offsets promise; then their topic counts as late."""
-    intake_records: int = 2_000
+    intake_records: int = 400
+    """An epoch is some 50 ms of work, also when all of it is new nodes: partitions take turns on one thread."""
     intake_bytes: int = 4 << 20
     inbox_records: int = 4_000
     """Per topic and partition; fetching pauses above it."""
