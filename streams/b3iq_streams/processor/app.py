@@ -1,6 +1,7 @@
 """Builds the Faust app of a processor worker, and runs it as a process."""
 
 import asyncio
+import gc
 import logging
 import socket
 import uuid
@@ -22,6 +23,8 @@ from b3iq_streams.processor.transport import Transport
 
 REBALANCE_TIMEOUT_S = 30
 NEVER_S = 86_400.0
+GC_THRESHOLDS = (50_000, 20, 100)
+"""The state is millions of long-lived tuples without cycles; the default would walk all of them again and again."""
 DEFAULT_PORT = 6066
 
 
@@ -82,6 +85,7 @@ def run_worker(
     """
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    gc.set_threshold(*GC_THRESHOLDS)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
