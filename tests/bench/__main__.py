@@ -6,6 +6,7 @@ Prints a line as soon as it is known, and the whole table at the end. Slowness i
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -37,6 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # so that brokers, workers and load end with us
     options, rows = Options(given.quick), []
     for name in [name for name in NAMES if name in (given.names or NAMES)]:
         for row in measured(name, options):

@@ -15,14 +15,14 @@ from b3iq_streams import kafka
 from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.router.client import RouterClient
 from b3iq_streams.router.partition import Step
+from tests.bench.bench_verify import NODES, PARTITIONS, PROFILES, drain
 from tests.bench.facts import Facts
 from tests.bench.network import Network, network
 from tests.bench.table import Options, Row, percentile
 from tests.shells.router_lab import request
 
-PARTITIONS = 4
-NODES = 2_000
-LOAD_PER_S = 2_000
+CALIBRATION_ROUNDS = 15
+ENOUGH_S = 90.0
 PROBES = 8
 WARM_UP_S = 3.0
 NAP_S = 0.005
@@ -81,7 +81,10 @@ async def measure(net: Network, count: int, late: list[float]) -> dict[bool, lis
         assert await watch.client.synced(PATIENCE_S)
         await asyncio.sleep(WARM_UP_S)
         napping = asyncio.create_task(oversleep(late))
+        until = time.perf_counter() + ENOUGH_S
         for turn in range(count):
+            if time.perf_counter() > until:
+                break
             probe, online = probes[turn % PROBES], (turn // PROBES) % 2 == 0
             turned = watch.turns(probe, online)
             state = "online" if online else "draining"
@@ -104,13 +107,17 @@ async def _milliseconds(turned: asyncio.Future[float], since: float) -> float:
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Half of what the worker can take, or near it; the load and the broker share the machine."""
+    """At half of what this worker takes from a backlog, found out first; load, broker and worker share the machine."""
     count, late = 80 if options.quick else 480, list[float]()
     with network(PARTITIONS) as net:
-        net.fill(NODES, profiles=3, seqs=(1, 2), introduce=True)
+        net.fill(NODES, profiles=PROFILES, seqs=(1, 2), introduce=True)
         with net.marks() as marks, net.worker() as worker:
             net.folded(worker, marks)
-            load = net.load((0, NODES), profiles=3, seqs=(2, 100_000), rate=LOAD_PER_S)
+            worker.end()
+        half = drain(net, CALIBRATION_ROUNDS, 2)[0] / 2
+        with net.marks() as marks, net.worker() as worker:
+            net.wait(worker, marks, lambda: len(marks.cuts) == PARTITIONS)
+            load = net.load((0, NODES), profiles=PROFILES, seqs=(2 + CALIBRATION_ROUNDS, 100_000), rate=half)
             began, began_s = time.perf_counter(), worker.cpu_s
             before = sum(net.ends(HEARTBEATS)[HEARTBEATS].values())
             try:
