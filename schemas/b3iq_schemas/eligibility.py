@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from b3iq_schemas.codes import Gate
 from b3iq_schemas.ids import (
     AttemptId,
     Contract,
@@ -119,6 +118,3 @@ class Mark(Contract):
     anchor: Anchor
     state_sha256: Sha256Hex | None = None
     rebuilt: Annotated[dict[Annotated[str, Field(max_length=64)], Count], Field(max_length=16)] | None = None
-
-
-GATE_NAMES = tuple(gate.value for gate in Gate)

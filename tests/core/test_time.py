@@ -412,15 +412,3 @@ def test_since_is_never_later_than_the_decision() -> None:
     world.route(T0 + 500, state="unhealthy")
     world.epoch(T0 + 400)
     assert [T0 + 400] == [item["since_ms"] for item in world.view[KEY]["failing"]]
-
-
-def test_benchmarks_of_retired_profiles_are_forgotten_when_they_expire() -> None:
-    """A node that churns through profiles does not grow: expired evidence of what it no longer lists goes away."""
-    world = ready_world()
-    for number in range(1, 20):
-        world.benchmark(T0 + number, profile_id=f"old-{number}")
-    world.epoch(T0 + 50)
-    assert 20 == len(world.node().benchmarks)
-    world.epoch(T0 + 20 + 86_400_000)
-    assert {"p0"} == set(world.node().benchmarks)
-    assert {"p0"} == set(world.node().published)

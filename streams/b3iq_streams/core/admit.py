@@ -124,11 +124,10 @@ def _admit(opened: Opened, rules: Rules | None, node: NodeState | None, scope: S
     if rules is not None and topic != topics.POLICIES and (then := rules.at(record.timestamp_ms)) is not rules:
         keys = {**keys_for(topic, then, node, scope), **keys}  # a key counts if it is named now, or was when this was logged
         rules = then
-    assert opened.envelope is not None
-    if opened.tried is not keys and opened.tried != keys:
-        opened = _checked(record, opened.envelope, keys, verify)
     sealed = opened.envelope
     assert sealed is not None
+    if opened.tried is not keys and opened.tried != keys:
+        opened = _checked(record, sealed, keys, verify)
     if refusal := _unsigned(topic, opened, keys, scope):
         return refusal
     read = read_payload(topic, sealed.payload, node.beat if node else None)

@@ -3,7 +3,6 @@
 Pure: (node, rules, moment) → decisions. It does not fold facts (`step.py`) and knows nothing of epochs or marks.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
@@ -13,7 +12,7 @@ from b3iq_schemas.codes import LEAVES
 from b3iq_streams.core import gates
 from b3iq_streams.core.checks import Case, Found
 from b3iq_streams.core.rules import Rules
-from b3iq_streams.core.values import Benchmarked, Claims, NodeState, Proof, Published
+from b3iq_streams.core.values import Claims, NodeState, Proof, Published
 
 FAR_MS = 2**53
 
@@ -30,7 +29,6 @@ class Change(NamedTuple):
 def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tuple[NodeState, list[Change]]:
     """The node with its decisions as of `at_ms`, and those whose content differs from what was last published."""
     profiles = {profile.profile_id: profile for profile in node.beat.profiles} if node.beat else {}
-    node = _without_retired(node, profiles, rules, at_ms)
     known = profiles.keys() | node.benchmarks.keys() | node.published.keys()
     if not known:
         return node, []
@@ -47,23 +45,6 @@ def decide(node_id: str, node: NodeState, rules: Rules | None, at_ms: int) -> tu
     if not changes and len(published) == len(node.published):
         return node, []
     return node._replace(published=published), changes
-
-
-def _without_retired(node: NodeState, profiles: Mapping[str, Claims], rules: Rules | None, at_ms: int) -> NodeState:
-    """The node without benchmarks of profiles that it no longer lists, once they prove nothing and cannot be replayed."""
-    if rules is None or node.benchmarks.keys() <= profiles.keys():
-        return node
-    kept = {
-        profile_id: seen
-        for profile_id, seen in node.benchmarks.items()
-        if profile_id in profiles or at_ms < _forgettable_ms(seen, rules)
-    }
-    return node if len(kept) == len(node.benchmarks) else node._replace(benchmarks=kept)
-
-
-def _forgettable_ms(seen: Benchmarked, rules: Rules) -> int:
-    policy = rules.policy
-    return seen.proof.logged_at_ms + max(policy.benchmark_ttl_ms, policy.sent_at_past_ms + policy.sent_at_future_ms)
 
 
 def _profile(
@@ -202,7 +183,7 @@ def next_deadline_ms(node: NodeState, rules: Rules | None, at_ms: int) -> int:
     if node.registration:
         moments.append(node.registration.proof.logged_at_ms + policy.registration_ttl_ms)
     for seen in node.benchmarks.values():
-        moments += (seen.proof.logged_at_ms + policy.benchmark_ttl_ms, _forgettable_ms(seen, rules))
+        moments.append(seen.proof.logged_at_ms + policy.benchmark_ttl_ms)
     for last in node.published.values():
         moments.append(last.held_down_until_ms)
     later = [moment for moment in moments if moment > at_ms]

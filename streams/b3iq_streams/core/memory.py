@@ -19,7 +19,7 @@ from b3iq_streams.core.proposal import count_codes
 from b3iq_streams.core.records import Record
 from b3iq_streams.core.rotation import Rotation
 from b3iq_streams.core.state import PartitionState
-from b3iq_streams.core.step import Complete, Epoch, Outcome, step
+from b3iq_streams.core.step import Complete, Epoch, Outcome, none_complete, step
 
 Talk = Generator[Action, Answer, None]
 _OUTSIDE_CONTENT = ("policy_revision", "decided_at_ms", "evidence")
@@ -33,10 +33,6 @@ class Correction(NamedTuple):
     """A key whose readers hold something other than the state does; `decision` is what they hold."""
 
     decision: Mapping[str, object]
-
-
-def _never(node_id: str) -> bool:
-    return False
 
 
 class Memory:
@@ -103,7 +99,7 @@ class Memory:
 
     def _complete(self, epoch: int) -> Complete:
         until = self.complete_until
-        return (lambda node_id: until.get(node_id, -1) >= epoch) if until else _never
+        return (lambda node_id: until.get(node_id, -1) >= epoch) if until else none_complete
 
     def _compare(self, accepted: Accepted, outcome: Outcome) -> Talk:
         """Readers hold what is recorded. Where the fold says otherwise, alarm, and let the first own epoch say so."""

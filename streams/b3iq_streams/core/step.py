@@ -54,11 +54,11 @@ class Outcome(NamedTuple):
 Complete = Callable[[str], bool]
 
 
-def _never(node_id: str) -> bool:
+def none_complete(node_id: str) -> bool:
     return False
 
 
-def step(state: PartitionState, epoch: Epoch, scope: Scope, verify: Verify, complete: Complete = _never) -> Outcome:
+def step(state: PartitionState, epoch: Epoch, scope: Scope, verify: Verify, complete: Complete = none_complete) -> Outcome:
     """The outcome of folding `epoch` onto `state`; `state` is only read.
 
     Nodes that are `complete` (a restored record already holds this epoch, rule R2) are left as they are.
