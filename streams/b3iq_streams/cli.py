@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "audit": Entry("b3iq_streams.audit.command:command", "Replay past decisions, explain them, ask what if."),
     "codes": Entry("b3iq_streams.cli_contract:codes", "Explain a code, or list them all."),
     "demo": Entry("b3iq_streams.demo.command:command", "Run everything on this machine, with a simulated fleet."),
     "emit": Entry("b3iq_streams.cli_emit:emit", "Sign facts, given as lines of JSON, and append them."),
@@ -45,6 +46,8 @@ EXTRAS = {
     "mode": "processor",
     "prometheus_client": "processor",
     "confluent_kafka": "demo",
+    "duckdb": "audit",
+    "pyarrow": "audit",
     "rich": "demo",
 }
 """Which extra brings a package that the base install lacks."""

@@ -31,6 +31,11 @@ class KafkaSettings(BaseSettings):
         """The arguments that every aiokafka client gets."""
         return {"bootstrap_servers": self.bootstrap}
 
+    @property
+    def librdkafka(self) -> dict[str, Any]:
+        """The same for clients on librdkafka."""
+        return {"bootstrap.servers": self.bootstrap}
+
 
 class TrustSettings(BaseSettings):
     """Where the trust file is: the roots, how many must sign, and the processor keys before any policy."""

@@ -18,24 +18,27 @@ from tests.factory import T0, TRUST, VERIFY, Log, key
 class Partition:
     """The logs around one partition, and what its owners did. `table` is the checkpoint image as it stands."""
 
-    def __init__(self) -> None:
-        self.inputs = Log()
+    def __init__(self, partition: int = 0, partitions: int = 1) -> None:
+        self.partition, self.partitions = partition, partitions
+        self.inputs = Log(partition)
         self.chain: list[Record] = []
         self.letters: list[bytes | None] = []
+        self.letter_keys: list[bytes] = []
         self.table: dict[str, bytes] = {}
         self.commits: list[dict[str, int]] = []
         self.notices: list[str] = []
         self.confirmed: list[actions.Confirmed] = []
         self.exit: actions.Exit | None = None
         self.now_ms = T0
-        self._ids = itertools.count()
+        self._ids = itertools.count(partition << 64)
 
     def owner(self, trust: RootTrust = TRUST) -> PartitionOwner:
         """A new owner, from the table as it stands."""
         signers = {keyid(bytes(key("processor").verify_key)): key("processor")}
         tools = Tools(VERIFY, signers, lambda: f"{next(self._ids):032x}", checkpoint_every_ms=2_000)
         image = actions.Checkpoint(self.table.get("~head"), {k: v for k, v in self.table.items() if k != "~head"})
-        return PartitionOwner(ChainId(trust, 0, 1, 500), Scope(trust, 0, 1), image, tools)
+        where = self.partition, self.partitions
+        return PartitionOwner(ChainId(trust, *where, 500), Scope(trust, *where), image, tools)
 
     def drive(self, owner: PartitionOwner, epochs: int, stop: bool = False, before: Callable[[int], None] | None = None) -> None:
         """Let an owner make so many epochs, one a second; `stop` ends with a clean stop, else it is simply left."""
@@ -73,10 +76,11 @@ class Partition:
                 first = len(self.chain)
                 for out in (*changes, mark):
                     place = len(self.chain)
-                    self.chain.append(Record(topics.ELIGIBILITY_CHANGES, 0, place, out.key, out.value, self.now_ms))
+                    self.chain.append(Record(topics.ELIGIBILITY_CHANGES, self.partition, place, out.key, out.value, self.now_ms))
                 return actions.Appended(first, len(self.chain) - 1, self.now_ms)
             case actions.WriteLetters(letters):
                 self.letters += [letter.value for letter in letters]
+                self.letter_keys += [letter.key for letter in letters]
             case actions.WriteCheckpoint(nodes, head):
                 for out in (*nodes, head):
                     if out.value is None:

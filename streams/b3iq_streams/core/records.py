@@ -7,7 +7,10 @@ LOG_APPEND_TIME = 1
 
 
 class Record(NamedTuple):
-    """One Kafka record as it was fetched. `timestamp_type` is Kafka's: 0 CreateTime, 1 LogAppendTime."""
+    """One Kafka record as it was fetched. `timestamp_type` is Kafka's: 0 CreateTime, 1 LogAppendTime.
+
+    Headers decide nothing; they are there for an archive to keep.
+    """
 
     topic: str
     partition: int
@@ -16,6 +19,7 @@ class Record(NamedTuple):
     value: bytes | None
     timestamp_ms: int
     timestamp_type: int = LOG_APPEND_TIME
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Outgoing(NamedTuple):
