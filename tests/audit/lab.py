@@ -8,7 +8,7 @@ lab.origin                    # an Origin (and Source) over everything that is l
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,7 +27,7 @@ from tests.core.driver import Partition
 from tests.factory import TRUST, key
 
 MODEL = "Qwen3.6-35B-A3B-UD-Q5_K_XL.gguf"
-EVENTS = {
+EVENTS: dict[str, Callable[..., dict[str, Any]]] = {
     topics.REGISTRATIONS: factory.registration_event,
     topics.HOLDS: factory.hold_event,
     topics.BENCHMARKS: factory.benchmark_event,
@@ -91,10 +91,14 @@ class Lab:
         for part in self.parts:
             part.inputs.put(topics.POLICIES, event, self.now_ms)
 
+    def number(self) -> int:
+        """A sequence number that no heartbeat has had."""
+        return next(self._seq)
+
     def put(self, topic: str, node_id: str, signers: tuple[str, ...] = (), **changes: Any) -> Record:
         """Log a fact about a node now; without changes it is one that lets the node pass (a hold: one that holds it)."""
         if topic == topics.HEARTBEATS:
-            changes = {"seq": next(self._seq)} | changes
+            changes = {"seq": self.number()} | changes
         event = EVENTS[topic](node_id, at_ms=self.now_ms, **changes)
         return self.part(node_id).inputs.put(topic, event, self.now_ms, signers)
 
@@ -193,8 +197,9 @@ def busy_lab(partitions: int = 2) -> Lab:
             lab.policy(2, stake_wei_min="6000")
         if turn == 7:
             lab.policy(3)
-            lab.beat("node-4", seq=500, agent_version="2.0")
-            lab.beat("node-4", seq=500, agent_version="2.1")
+            number = lab.number()
+            lab.beat("node-4", seq=number, agent_version="2.0")
+            lab.beat("node-4", seq=number, agent_version="2.1")
         lab.epochs(1)
         for node in nodes[:2]:
             if lab.part(node).table:
