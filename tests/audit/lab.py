@@ -74,7 +74,8 @@ class Lab:
         self.decisions: list[list[Record]] = [[] for _ in range(ROUTING_PARTITIONS)]
         self._seq = itertools.count(1)
         self._numbers = itertools.count(1)
-        self.policy(1, **policy)
+        self._policy = policy
+        self.policy(1)
 
     @property
     def now_ms(self) -> int:
@@ -86,8 +87,8 @@ class Lab:
         return self.parts[partition_for(node_id.encode(), len(self.parts))]
 
     def policy(self, revision: int, **changes: Any) -> None:
-        """Publish a revision on every partition."""
-        event = factory.policy_event(revision=revision, sent_at_ms=self.now_ms, **changes)
+        """Publish a revision on every partition; what is not changed is as the lab was made."""
+        event = factory.policy_event(revision=revision, sent_at_ms=self.now_ms, **(self._policy | changes))
         for part in self.parts:
             part.inputs.put(topics.POLICIES, event, self.now_ms)
 
@@ -177,10 +178,10 @@ class Lab:
         return MemoryOrigin(self.records, len(self.parts))
 
 
-def busy_lab(partitions: int = 2) -> Lab:
+def busy_lab(partitions: int = 2, **policy: Any) -> Lab:
     """A quarter of an hour in which something of everything happens: flips, holds, staleness, refusals, a new revision,
     equivocation, decisions right and wrong-looking. The same in every run."""
-    lab = Lab(partitions)
+    lab = Lab(partitions, **policy)
     nodes = [f"node-{number}" for number in range(1, 7)]
     lab.ready(*nodes)
     lab.epochs(2)

@@ -10,7 +10,7 @@ COMMANDS: dict[str, Entry] = {
     "prove": Entry("b3iq_streams.audit.cli_prove:prove", "Bundle what is on record about a node, for its host."),
     "query": Entry("b3iq_streams.audit.cli_query:query", "Run one of the SQL examples on an archive."),
     "timeline": Entry("b3iq_streams.audit.cli_timeline:timeline", "A node's history, as text, JSON or a picture."),
-    "verify": Entry("b3iq_streams.audit.cli_verify:verify", "Fold every epoch again and compare, byte for byte."),
+    "verify": Entry("b3iq_streams.audit.cli_verify:command", "Fold every epoch again and compare, byte for byte."),
     "whatif": Entry("b3iq_streams.audit.cli_whatif:whatif", "What another policy would have changed."),
 }
 """Every command; adding one is adding a line here."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from b3iq_streams.audit.expiry import EvidenceExpired as EvidenceExpired
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.times import FAR_FUTURE_MS, FAR_PAST_MS, MOMENT, show
 from b3iq_streams.cli_options import trust_option
@@ -16,17 +17,6 @@ from b3iq_streams.settings import KafkaSettings, load
 EQUAL, DIFFERENT, USAGE, EXPIRED = 0, 1, 2, 3
 """Exit codes of every audit command: as it should be; not as it should be; told something wrong; evidence expired."""
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class EvidenceExpired(Exception):
-    """The records that an answer needs are not kept any more. `earliest_ms` = the earliest time that can be answered."""
-
-    def __init__(self, what: str, earliest_ms: int | None) -> None:
-        until = "nothing can be answered from what is left" if earliest_ms is None else (
-            f"the earliest time that can be answered is {show(earliest_ms)}"
-        )  # fmt: skip
-        super().__init__(f"evidence expired: {what}; {until}")
-        self.earliest_ms = earliest_ms
 
 
 def source_options(command: Function) -> Function:

@@ -8,15 +8,18 @@ readers to what the state says.
 from collections import deque
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from b3iq_streams.core.chain import Accepted, Anchor, Head
 from b3iq_streams.core.memory import read_change
 from b3iq_streams.core.state import PartitionState
+from b3iq_streams.core.values import Published
 
 Problem = tuple[str, str, str]
 """What differs, what is recorded, what should be."""
-_TAIL = b',"policy_revision":'
+_DECISION, _TAIL = b'"decision":', b',"policy_revision":'
 
 
 class Holding(NamedTuple):
@@ -80,6 +83,24 @@ class Held:
         while self.recent[0] != anchor:
             self.recent.popleft()
         self.keys = {key: held for key, held in self.keys.items() if held.epoch > anchor.epoch}
+
+
+def as_published(value: bytes) -> Published:
+    """What a state would remember of a recorded change; the flips that led to a hold-down only as far as it says."""
+    raw = value[value.index(_DECISION) + len(_DECISION) : -1]
+    decision: dict[str, Any] = orjson.loads(raw)
+    flips_ms, until_ms = _hold_down(decision["failing"])
+    body = raw[: raw.rindex(_TAIL)] + b"}"
+    return Published(decision["eligible"], body, decision["policy_revision"], decision["decided_at_ms"], flips_ms, until_ms)
+
+
+def _hold_down(failing: list[dict[str, Any]]) -> tuple[tuple[int, ...], int]:
+    for found in failing:
+        if found["code"] == "hold_down":
+            flips, until = found["observed"].partition(" ")[0], found["required"].rpartition(" ")[2]
+            if flips.isdecimal() and until.isdecimal():
+                return (found["since_ms"],) * int(flips), int(until)
+    return (), 0
 
 
 def _digest(raw: bytes) -> bytes:
