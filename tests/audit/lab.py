@@ -8,6 +8,7 @@ lab.origin                    # an Origin (and Source) over everything that is l
 """
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,9 +62,10 @@ class MemoryOrigin:
 
     def read(self, place: Place, first: int, last: int) -> Iterator[Sequence[Record]]:
         """Records with first ≤ offset < last, in batches."""
-        wanted = [record for record in self.records.get(place, ()) if first <= record.offset < last]
-        for at in range(0, len(wanted), self.batch):
-            yield wanted[at : at + self.batch]
+        records = self.records.get(place, ())
+        at, end = (bisect_left(records, offset, key=lambda record: record.offset) for offset in (first, last))
+        for low in range(at, end, self.batch):
+            yield records[low : min(low + self.batch, end)]
 
 
 class Lab:

@@ -1,12 +1,19 @@
 """Walking a chain from a source gives what folding it in one go gives."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from b3iq_schemas import envelope, topics
+from b3iq_streams.audit.cli_verify import run
+from b3iq_streams.audit.times import FAR_FUTURE_MS
+from b3iq_streams.audit.verify import Plan
+from b3iq_streams.audit.verify_text import verdict
 from b3iq_streams.audit.walk import Walk
 from b3iq_streams.core.replay import recount
 from b3iq_streams.kafka.connection import Place
-from tests.audit.lab import MemoryOrigin, busy_lab
+from tests.audit.lab import Lab, MemoryOrigin, busy_lab
 from tests.factory import TRUST, VERIFY
 
 
@@ -28,3 +35,27 @@ def test_a_walk_is_a_recount_whatever_the_batches(batch: int) -> None:
         refused += sum(expected.refused.values())
         assert expected.eligible == walk.refolding.state.eligible
     assert 2 == refused
+
+
+def _peak_bytes(turns: int) -> int:
+    """Most memory that verifying a log of so many turns takes, beside the log itself."""
+    lab = Lab(1, refresh_period_ms=20_000)
+    lab.ready("node-1", "node-2")
+    for _ in range(turns):
+        lab.beat("node-1", "node-2")
+        lab.beat("node-1", signers=("somebody",))
+        lab.epochs(10)
+    origin = lab.origin
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert "equal" == verdict(run(origin, Plan(TRUST, 0, FAR_FUTURE_MS), processes=1))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_log() -> None:
+    """Eight times the epochs and facts about the same nodes take no more memory, but for noise."""
+    _peak_bytes(2)  # whatever is imported or cached at first
+    assert _peak_bytes(80) < 1.3 * _peak_bytes(10)
