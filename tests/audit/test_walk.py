@@ -39,7 +39,7 @@ def test_a_walk_is_a_recount_whatever_the_batches(batch: int) -> None:
 
 def _peak_bytes(turns: int) -> int:
     """Most memory that verifying a log of so many turns takes, beside the log itself."""
-    lab = Lab(1, refresh_period_ms=20_000)
+    lab = Lab(1, refresh_period_ms=4_000)
     lab.ready("node-1", "node-2")
     for _ in range(turns):
         lab.beat("node-1", "node-2")
