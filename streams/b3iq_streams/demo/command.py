@@ -16,6 +16,7 @@ import orjson
 from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.demo.ending import end
 from b3iq_streams.demo.ground import Ground, ground
+from b3iq_streams.demo.keep import keep_log, prepare
 from b3iq_streams.demo.lines import Lines
 from b3iq_streams.demo.parts import KEYS, Display, opened
 from b3iq_streams.demo.play import play
@@ -41,8 +42,16 @@ class Signals(NamedTuple):
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same fleet and callers.")
 @click.option("--json", "as_json", is_flag=True, help="Only the line of counts on stdout, progress on stderr.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Use this Kafka instead of an embedded broker.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="At the end, write the log to DIR/archive and the trust file to DIR/trust.json, for `audit`.",
+)
 @click.pass_context
-def command(ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None) -> None:
+def command(
+    ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None, keep: Path | None
+) -> None:  # fmt: skip
     """Run everything on this machine: broker, processor, router, a fleet in all kinds of trouble, paid calls.
 
     Kills the processor once, to show that the router closes and opens again. Ends with one line of JSON: what was
@@ -50,12 +59,14 @@ def command(ctx: click.Context, *, seconds: float | None, nodes: int, seed: int,
     """
     began_ms = monotonic_ms()
     plan = Plan(nodes, seed, seconds)
+    if keep is not None:
+        prepare(keep)
     with ground(bootstrap) as on, TemporaryDirectory(prefix="b3iq-demo-") as name:
         directory = Path(name)
         world = World.generate(f"b3iq-demo-{secrets.token_hex(4)}")
         world.save(directory / KEYS)
         try:
-            summary = asyncio.run(_run(plan, on, world, directory, as_json, began_ms))
+            summary = asyncio.run(_run(plan, on, world, directory, as_json, began_ms, keep))
         except ProcessorDied as died:
             click.echo("\n".join(["last lines of the processor's log:", *died.log]), err=True)
             raise
@@ -67,13 +78,15 @@ def command(ctx: click.Context, *, seconds: float | None, nodes: int, seed: int,
     ctx.exit(1 if summary.failures else 0)
 
 
-async def _run(plan: Plan, on: Ground, world: World, directory: Path, as_json: bool, began_ms: int) -> Summary:
+async def _run(plan: Plan, on: Ground, world: World, directory: Path, as_json: bool, began_ms: int, keep: Path | None) -> Summary:
     async with _signals() as wanted:
         with _display(as_json) as display:
             async with opened(on, world, directory, display, began_ms) as parts:
                 wanted.playing.set()
                 stopped = await play(parts, plan, wanted.stop)
                 found = await end(parts, stopped, wanted.hurry)
+                if keep is not None and not wanted.hurry.is_set():
+                    await keep_log(parts, keep)
     broker = "embedded" if on.embedded else on.kafka.bootstrap
     return Summary(plan, broker, stopped, parts.elapsed_ms, parts.tally, parts.tail, parts.outage, found)
 
