@@ -1,6 +1,7 @@
 """`b3iq-streams demo`, as somebody would run it: on its embedded broker, to the end or until Ctrl-C."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from b3iq_streams.fleet_kinds import assign
 
 NODES = 20
 PATIENCE_S = 150
+README = Path(__file__).parents[2] / "README.md"
+AUDITS = re.compile(r"<!-- run on a kept demo -->\n```bash\n(.*?)```\n", re.DOTALL)
 STOP_MS = 10_000
 FIELDS = {
     "broker", "nodes", "seed", "seconds", "stopped", "first_allowed_after_ms", "events", "admitted", "refused", "not_folded",
@@ -58,8 +61,9 @@ def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
 
 
 def test_a_whole_run(tmp_path: Path) -> None:
-    """One line with everything in it: every trouble is seen, the router closed and opened again, the recount is equal."""
-    with demo(tmp_path, "--seconds", "25", "--json") as process:
+    """One line with everything in it: every trouble is seen, the router closed and opened again, the recount is equal. What
+    is kept of it can be audited as the README says."""
+    with demo(tmp_path, "--seconds", "25", "--json", "--keep", str(tmp_path / "kept")) as process:
         out, progress = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out.count("\n")) == (0, 1), progress
     line: dict[str, Any] = orjson.loads(out)
@@ -73,7 +77,17 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert {"processor_lag", "unauthorized", "insufficient_balance"} <= line["refused_calls"].keys()
     assert line["outage"]["code"] == "processor_lag"
     assert 0 < line["outage"]["closed_after_ms"] < line["outage"]["reopened_after_ms"]
-    assert [] == list(tmp_path.iterdir())
+    assert ["kept"] == [path.name for path in tmp_path.iterdir()]
+    commands = "\n".join(AUDITS.findall(README.read_text())).replace("node-47", f"node-{NODES}")
+    audited = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert 0 == audited.returncode, audited.stdout[-2_000:] + audited.stderr
+    assert audited.stdout.startswith(f"equal: {line['epochs']} epochs")
+    assert f"{line['records']['routing-decisions']} decisions: " in audited.stdout
+    assert "0 violation" in audited.stdout
+    assert "<svg" in (tmp_path / f"node-{NODES}.html").read_text()
 
 
 @pytest.mark.parametrize("moment", ["processor starts", "paid calls are served"])
