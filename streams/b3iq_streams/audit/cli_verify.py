@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import orjson
 from b3iq_schemas.policy import RootTrust
 from b3iq_schemas.topics import INPUTS
 from b3iq_streams.audit import options, parallel
+from b3iq_streams.audit.inspection_finding import Finding
 from b3iq_streams.audit.options import json_option, processes_option, range_options, source_options
+from b3iq_streams.audit.parallel import Desk
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.verify import Plan, Report, verify
 from b3iq_streams.audit.verify_text import as_data, as_text, verdict
 from b3iq_streams.errors import UserError
 
+FINDINGS_MAX = 20
 CODES = {"equal": options.EQUAL, "different": options.DIFFERENT, "expired": options.EXPIRED}
 
 
@@ -25,13 +29,15 @@ CODES = {"equal": options.EQUAL, "different": options.DIFFERENT, "expired": opti
 @range_options
 @click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Save the fold here, and go on from what is saved here.")  # fmt: skip
+@click.option("--signer", metavar="HEX", help="Public key that must have signed the archive's manifest.")
+@click.option("--fold-only", is_flag=True, help="Do not check an archive's files and records before folding.")
 @processes_option
 @json_option
 @source_options
 @click.pass_context
 def command(
     ctx: click.Context, *, origin: Origin, trust: RootTrust, from_ms: int, to_ms: int, resume: Path | None,
-    processes: int | None, as_json: bool,
+    signer: str | None, fold_only: bool, processes: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Fold every epoch again from the inputs and compare with what is recorded, byte for byte.
 
@@ -39,9 +45,46 @@ def command(
     """
     if resume is not None:
         _make(resume)
-    reports = run(origin, Plan(trust, from_ms, to_ms, resume), processes, quiet=as_json)
-    click.echo(orjson.dumps(as_data(reports)) if as_json else as_text(reports))
-    ctx.exit(CODES[verdict(reports)])
+    key = _key(signer)
+    findings = [] if fold_only else inspect(origin, trust, key, processes)
+    reports = [] if findings else run(origin, Plan(trust, from_ms, to_ms, resume), processes, quiet=as_json)
+    click.echo(orjson.dumps(as_data(reports, findings)) if as_json else as_text(reports, findings))
+    ctx.exit(CODES[verdict(reports, findings)])
+
+
+def inspect(origin: Origin, trust: RootTrust, signer: bytes | None = None, processes: int | None = None) -> list[Finding]:
+    """What is wrong with an archive, in order, the first of each partition number; nothing for live topics."""
+    if not hasattr(origin, "manifest"):
+        if signer is not None:
+            raise UserError("--signer is about an archive: give --archive")
+        return []
+    from b3iq_streams.audit import inspection  # only who reads an archive needs what reads it
+    from b3iq_streams.audit.archive import ArchiveOrigin
+
+    assert isinstance(origin, ArchiveOrigin)
+    found = list(inspection.check_manifest(origin, trust, signer))
+    numbers = inspection.partition_numbers(origin)
+    return found + [one for some in parallel.run(_inspect, numbers, (origin, trust), processes) for one in some]
+
+
+def _inspect(desk: Desk, origin: Origin, trust: RootTrust) -> list[Finding]:
+    from b3iq_streams.audit import inspection  # as above
+    from b3iq_streams.audit.archive import ArchiveOrigin
+
+    assert isinstance(origin, ArchiveOrigin)
+    return list(islice(inspection.check_partition(origin, trust, desk.partition), FINDINGS_MAX))
+
+
+def _key(signer: str | None) -> bytes | None:
+    if signer is None:
+        return None
+    try:
+        key = bytes.fromhex(signer)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise UserError("--signer is not a public key: 64 hex digits are expected (see `keys show`)")
+    return key
 
 
 def run(origin: Origin, plan: Plan, processes: int | None = None, quiet: bool = True) -> list[Report]:

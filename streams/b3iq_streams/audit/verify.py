@@ -66,17 +66,6 @@ class Losses:
         self.first += later.first[: LOSSES_MAX - len(self.first)]
 
 
-class Finding(NamedTuple):
-    """Something wrong with an archive itself; offset -1: with a whole file, partition -1: with the whole."""
-
-    topic: str
-    partition: int
-    offset: int
-    what: str
-    recorded: str
-    found: str
-
-
 @dataclass
 class Report:
     """What was found in one partition. Counts are of the range; differences are of everything up to its end.
@@ -94,7 +83,6 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter)
     lost: Losses = field(default_factory=Losses)
     differences: list[Difference] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
     unfolded: int = 0
     """Records after the cut of the last epoch that was folded."""
     unproven: int = 0

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from b3iq_streams.audit.inspection_finding import Finding
 from b3iq_streams.audit.times import show
 from b3iq_streams.audit.verify import Report
 from b3iq_streams.core.refold import Difference
@@ -12,9 +13,9 @@ LOSSES_SHOWN = 5
 VALUE_SHOWN = 1_500
 
 
-def verdict(reports: Sequence[Report]) -> str:
+def verdict(reports: Sequence[Report], findings: Sequence[Finding] = ()) -> str:
     """`equal`, `different`, or `expired`; a difference outweighs what could not be seen, for it is certain."""
-    if any(report.counts["differences"] or report.findings for report in reports):
+    if findings or any(report.counts["differences"] for report in reports):
         return "different"
     return "expired" if any(report.expired for report in reports) else "equal"
 
@@ -25,11 +26,12 @@ def first_difference(reports: Sequence[Report]) -> Difference | None:
     return min(found, key=lambda difference: (difference.epoch, difference.partition), default=None)
 
 
-def as_data(reports: Sequence[Report]) -> dict[str, Any]:
-    """One document: sums, then each partition."""
+def as_data(reports: Sequence[Report], findings: Sequence[Finding] = ()) -> dict[str, Any]:
+    """One document: the verdict, sums, then each partition. With findings about the archive there is nothing else."""
     first = first_difference(reports)
     return {
-        "verdict": verdict(reports),
+        "verdict": verdict(reports, findings),
+        "archive": [finding._asdict() for finding in findings],
         "first_difference": first._asdict() if first else None,
         "totals": _sum(report.counts for report in reports),
         "admitted": _sum(report.admitted for report in reports),
@@ -58,16 +60,26 @@ def _partition(report: Report) -> dict[str, Any]:
         "refused": _sum([report.refused]),
         "losses": [loss._asdict() for loss in report.lost.first],
         "differences": [difference._asdict() for difference in report.differences],
-        "findings": [finding._asdict() for finding in report.findings],
         "unfolded": report.unfolded,
         "unproven": report.unproven,
         "expired": report.expired,
     }
 
 
-def as_text(reports: Sequence[Report]) -> str:
+def as_text(reports: Sequence[Report], findings: Sequence[Finding] = ()) -> str:
     """For people: the verdict first, then what it rests on."""
+    if findings:
+        return "\n".join(_findings(findings))
     return "\n".join([*_headline(reports), "", *_figures(reports), *_losses(reports), *_gaps(reports)])
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    yield "DIFFERENT: the archive is not what was exported; it was not folded"
+    for finding in findings:
+        place = [finding.topic, *(str(part) for part in (finding.partition, finding.offset) if part is not None)]
+        yield f"{'/'.join(place)}: {finding.what}"
+        yield f"  recorded    {_short(finding.recorded) or '(nothing)'}"
+        yield f"  found       {_short(finding.found) or '(nothing)'}"
 
 
 def _headline(reports: Sequence[Report]) -> Iterator[str]:
@@ -80,10 +92,6 @@ def _headline(reports: Sequence[Report]) -> Iterator[str]:
         yield from sorted({report.expired for report in reports if report.expired})
         return
     yield f"DIFFERENT: {counts.get('differences', 0):,} differences in {epochs}"
-    for report in reports:
-        for finding in report.findings:
-            where = f"{finding.topic}/{finding.partition}" + (f"/{finding.offset}" if finding.offset >= 0 else "")
-            yield f"  archive: {where}: {finding.what}: {_short(finding.recorded)}, found {_short(finding.found)}"
     if (first := first_difference(reports)) is not None:
         yield f"first: partition {first.partition}, epoch {first.epoch}, mark at offset {first.offset}: {first.what}"
         yield f"  recorded    {_short(first.recorded) or '(nothing)'}"

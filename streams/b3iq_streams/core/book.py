@@ -43,6 +43,11 @@ class PolicyBook:
         """The highest revision known."""
         return self._revisions[max(self._revisions)] if self._revisions else None
 
+    @property
+    def revisions(self) -> tuple[Rules, ...]:
+        """Every revision known, lowest first."""
+        return tuple(rules for _, rules in sorted(self._revisions.items()))
+
     def newer_logged_before(self, revision: int, moment_ms: int) -> bool:
         """Whether a revision above `revision` was logged, on any partition, before `moment_ms`."""
         return any(at_ms < moment_ms for number, at_ms in self._logged_at_ms.items() if number > revision)
