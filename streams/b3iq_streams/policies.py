@@ -75,6 +75,15 @@ def add_signature(raw: bytes, key: SigningKey) -> bytes:
     return signed
 
 
+def read(raw: bytes) -> Policy:
+    """The policy in plain JSON or in an envelope, whoever signed that; raises UserError for anything else."""
+    try:
+        outer = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}") from None
+    return _policy(_parse(raw).payload if isinstance(outer, dict) and "payload" in outer else raw)
+
+
 def _parse(raw: bytes) -> envelope.Envelope:
     try:
         sealed = envelope.parse(raw)
