@@ -415,6 +415,15 @@ def test_even_a_processor_cannot_sign_what_does_not_follow() -> None:
     assert orjson.loads(result.mismatch.claimed)["failing"] != orjson.loads(result.mismatch.found)["failing"]
 
 
+@pytest.mark.parametrize("operator", [False, True])
+def test_a_bundle_is_as_open_as_it_says(operator: bool) -> None:
+    """An open hold in what is called public, and a withheld one in what is called an operator's, are found."""
+    raw = bundle("node-3", operator=operator)
+    result = checked(resealed(raw, lambda plain: plain.update(operator=not operator)))
+    assert result.mismatch is not None
+    assert ("records", "holds offset 0") == (result.mismatch.part, result.mismatch.where)
+
+
 def test_a_policy_left_out_is_missed_where_epochs_are_left_out_too() -> None:
     """A mark names the revision that it was decided under, whoever may have signed it."""
     raw = bundle("nobody", linked=3)

@@ -1,6 +1,7 @@
 """`prove`: whatever happened to a node, its bundle verifies, is the same every time, and says when it cannot be made."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,13 +17,15 @@ from b3iq_streams.audit.bundle import decode, load
 from b3iq_streams.audit.bundle_check import Result, check
 from b3iq_streams.audit.expiry import EvidenceExpired
 from b3iq_streams.audit.prove import LIMITS, Ask, Limits, make_bundle
+from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.times import FAR_FUTURE_MS
 from b3iq_streams.core.chain import ChainId
 from b3iq_streams.core.proposal import mark_record
-from b3iq_streams.core.records import Record
+from b3iq_streams.core.records import CREATE_TIME, Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import Place
 from tests import factory
+from tests.audit.archive_lab import archived, hostile
 from tests.audit.lab import Lab, MemoryOrigin, busy_lab
 from tests.factory import T0, TRUST, key
 from tests.sim.crypto import verify
@@ -39,7 +42,7 @@ def lab() -> Lab:
 
 
 def made(
-    origin: MemoryOrigin, node: str = NODE, from_ms: int = 0, to_ms: int = FAR_FUTURE_MS, limits: Limits = LIMITS, **more: Any
+    origin: Origin, node: str = NODE, from_ms: int = 0, to_ms: int = FAR_FUTURE_MS, limits: Limits = LIMITS, **more: Any
 ) -> bytes:
     """The bundle of a node."""
     return make_bundle(origin, TRUST, Ask(node, from_ms, to_ms, **more), limits, verify)
@@ -181,6 +184,15 @@ def test_routing_decisions_that_are_gone_are_not_counted_as_none() -> None:
     assert 0 < routing.considered < load(made(network.origin, "node-1")).routing.considered
 
 
+def test_times_that_no_broker_stamped_are_said_to_be() -> None:
+    """From a broker that does not stamp records the bundle verifies, and says whose the log times are."""
+    records = {place: [record._replace(timestamp_type=CREATE_TIME) for record in log] for place, log in lab().records.items()}
+    result = checked(made(MemoryOrigin(records, 2, stamped=False)))
+    assert result.mismatch is None
+    assert 25 < result.unshown["unstamped"]
+    assert "unstamped" not in checked(made(lab().origin)).unshown
+
+
 # the same log gives the same bytes
 
 
@@ -189,6 +201,15 @@ def test_the_same_log_gives_the_same_bytes(batch: int) -> None:
     """Whatever the batches in which records come."""
     network = lab()
     assert made(network.origin, from_ms=T0 + 60_000) == made(MemoryOrigin(network.records, 2, batch), from_ms=T0 + 60_000)
+
+
+def test_an_archive_gives_the_same_bundle(tmp_path: Path) -> None:
+    """From Kafka or from an archive of it, junk and lost epochs on the log or not; and it verifies."""
+    archive = archived(hostile(), tmp_path)
+    for node in ("node-1", "node-4"):
+        raw = made(hostile(), node)
+        assert raw == made(archive, node)
+        assert checked(raw).mismatch is None
 
 
 def test_a_longer_log_changes_no_bundle_of_a_range() -> None:
@@ -288,9 +309,10 @@ def test_a_record_that_does_not_follow_is_bundled_and_found() -> None:
     chain = network.parts[0].chain
     at = next(i for i, record in enumerate(chain) if b"operator_hold" in (record.value or b""))
     forged = (chain[at].value or b"").replace(b'"not held"', b'"whatever"')
+    first = max(i for i in range(at) if chain[i].key == MARK_KEY) + 1
     end = next(i for i in range(at, len(chain)) if chain[i].key == MARK_KEY)
-    values = [record.value or b"" for record in chain[at:end]]
-    mark = orjson.loads(parse(chain[end].value or b"").payload) | {"changes_sha256": sha256_hex(b"".join([forged, *values[1:]]))}
+    values = [forged if i == at else chain[i].value or b"" for i in range(first, end)]
+    mark = orjson.loads(parse(chain[end].value or b"").payload) | {"changes_sha256": sha256_hex(b"".join(values))}
     chain[at] = chain[at]._replace(value=forged)
     chain[end] = chain[end]._replace(value=sign(MARK_V1, canonical(mark), [key("processor")]))
     del chain[end + 1 :]

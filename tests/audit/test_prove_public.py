@@ -15,6 +15,7 @@ from b3iq_streams.audit.bundle_check import check
 from b3iq_streams.audit.bundle_text import as_data, as_text
 from b3iq_streams.audit.prove import LIMITS, Ask, make_bundle
 from b3iq_streams.audit.times import FAR_FUTURE_MS
+from b3iq_streams.core.records import CREATE_TIME
 from tests import factory
 from tests.audit.lab import Lab, busy_lab
 from tests.factory import PAYLOAD_TYPE, T0, TRUST, key
@@ -99,6 +100,8 @@ def stuffed() -> Lab:
     lab.put(topics.HOLDS, "node-1", (), seq=1, **secret)
     lab.epochs(1)
     lab.put(topics.HEARTBEATS, "node-1", seq=1)
+    unstamped = lab.put(topics.HEARTBEATS, "node-1")
+    inputs.records[topics.HEARTBEATS][-1] = unstamped._replace(timestamp_type=CREATE_TIME)
     lab.epochs(2)
     return lab
 
@@ -113,7 +116,8 @@ def test_whatever_a_record_carries_beside_its_facts_is_left_out(from_ms: int) ->
 
 
 def test_a_refused_record_is_there_by_code_and_hash() -> None:
-    """Whoever wrote it can recognise it; one that passed signature and schema is shown, and refused again."""
+    """Whoever wrote it can recognise it; one that passed signature and schema is shown, and refused again. What an operator's
+    bundle cannot show is how a record was stamped."""
     lab = stuffed()
     bundle = load(made(lab, "node-1"))
     unshown = {(entry.topic, entry.refused, entry.value_sha256) for entry in bundle.records if isinstance(entry, Unshown)}
@@ -123,13 +127,16 @@ def test_a_refused_record_is_there_by_code_and_hash() -> None:
         (topics.HEARTBEATS, "envelope_malformed", sha256_hex(b"planted-reason")),
         (topics.HEARTBEATS, "record_empty", sha256_hex(b"")),
         (topics.HEARTBEATS, "payload_invalid", sha256_hex(beats[4])),
+        (topics.HEARTBEATS, "timestamp_type_wrong", sha256_hex(beats[6])),
         (topics.HOLDS, "unauthorized", sha256_hex(paused[1])),
         (topics.HOLDS, "sequence_replayed", sha256_hex(paused[2])),
     } == unshown
     result = check(made(lab, "node-1"), TRUST, verify)
     assert 1 == result.counts["refused"]
-    assert 5 == result.unshown["refused"]
-    assert 6 == check(made(lab, "node-1", operator=True), TRUST, verify).counts["refused"]
+    assert 6 == result.unshown["refused"]
+    result = check(made(lab, "node-1", operator=True), TRUST, verify)
+    assert 6 == result.counts["refused"]
+    assert 1 == result.unshown["refused"]
 
 
 def test_routing_decisions_leave_nothing_but_counts() -> None:

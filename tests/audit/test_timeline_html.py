@@ -142,6 +142,15 @@ def drawn(profile: ProfileHistory) -> Page:
     return Page(chart(profile, Backdrop(axis, (), ())))
 
 
+def test_neighbours_that_say_another_thing_are_two() -> None:
+    """One gate failing for one reason and then for another is two stretches; for the same reason it is one."""
+    told_twice = [interval(T0, T0 + 5, "hold_down"), interval(T0 + 5, T0 + 9, "hold_down", "route_missing")]
+    assert [(T0, T0 + 9, "fail", ("hold_down",))] == segments(told_twice, Gate.POLICY)
+    another = [*told_twice, interval(T0 + 9, T0 + 12, "operator_hold")]
+    assert [(T0, T0 + 9), (T0 + 9, T0 + 12)] == [part[:2] for part in segments(another, Gate.POLICY)]
+    assert ["pass", "fail", "pass"] == [part.state for part in segments(another, Gate.ROUTE)]
+
+
 def test_a_short_no_is_still_drawn() -> None:
     """A millisecond of "no" in a year is a rectangle of its own, with a stroke that makes it visible, in both rows."""
     year_ms = 365 * 86_400_000

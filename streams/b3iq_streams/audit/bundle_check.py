@@ -28,7 +28,7 @@ from b3iq_streams.errors import UserError
 UNSHOWN = {
     "other_records": "that the node has no other records: one that is left out is missed only if a decision shows it",
     "coordinates": "offsets and log times, beyond those that a signed mark or decision names",
-    "history": "what came before the range: since when a check failed, flips that held nothing down, a past equivocation",
+    "history": "what came before the range: since when a check failed, when that was decided, flips that held nothing down",
     "last_epochs": "that the last epoch counts: a mark that lost its race looks the same until another one extends it",
     "routing": "the counts of routing decisions",
     "gaps": "the epochs that are left out: that they said nothing about the node",

@@ -3,7 +3,6 @@
 Reads without a group and commits nothing. How far the topics go is asked once; what is appended later is not read.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from b3iq_schemas.topics import ELIGIBILITY_CHANGES, INPUTS
 from b3iq_streams.audit.source import AUDITED, Bounds
+from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import BrokerUnavailable, KafkaRefused, OffsetGone, Place
 from b3iq_streams.settings import KafkaSettings
 
 BATCH = 1_000
-SILENCE_S = 30.0
+SILENCE_MS = 30_000
 """How long a broker may stay silent in the middle of a partition before the reading is given up."""
 ASK_S = 10.0
 _SETTINGS = {
@@ -96,14 +96,14 @@ def _consumer(settings: KafkaSettings) -> Consumer:
 
 def _topics(consumer: Consumer, settings: KafkaSettings) -> dict[str, int]:
     """Partitions per topic; tries for as long as the settings say."""
-    until = time.perf_counter() + settings.wait_s
+    until_ms = monotonic_ms() + int(settings.wait_s * 1_000)
     while True:
         try:
-            left_s = max(0.1, until - time.perf_counter())
+            left_s = max(0.1, (until_ms - monotonic_ms()) / 1_000)
             metadata = consumer.list_topics(timeout=min(5.0, left_s))
             return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
         except KafkaException as error:
-            if time.perf_counter() >= until:
+            if monotonic_ms() >= until_ms:
                 raise BrokerUnavailable(
                     f"no Kafka broker answers at {settings.bootstrap} within {settings.wait_s:g} s"
                 ) from error
@@ -118,15 +118,15 @@ def _ask(consumer: Consumer, place: Place) -> tuple[int, int]:
 
 
 def _next(consumer: Consumer, place: Place, count: int) -> list[Message]:
-    until = time.perf_counter() + SILENCE_S
-    while time.perf_counter() < until:
+    until_ms = monotonic_ms() + SILENCE_MS
+    while monotonic_ms() < until_ms:
         messages = consumer.consume(count, timeout=1.0)
         for message in messages:
             if (error := message.error()) is not None:
                 _judge(error, place)
         if good := [message for message in messages if message.error() is None]:
             return good
-    raise BrokerUnavailable(f"reading {place.topic}/{place.partition}: nothing came for {SILENCE_S:g} s")
+    raise BrokerUnavailable(f"reading {place.topic}/{place.partition}: nothing came for {SILENCE_MS // 1_000} s")
 
 
 def _judge(error: KafkaError, place: Place) -> None:

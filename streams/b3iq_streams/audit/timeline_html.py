@@ -32,7 +32,7 @@ _LEGEND = (
     ('<rect class="unknown" x="1" y="1" width="20" height="12"/>', "a gate that cannot tell"),
     ('<rect class="pass" y="5" width="22" height="4"/>', "a gate that passes"),
     ('<line class="revision" x1="11" x2="11" y1="0" y2="14"/>', "a new policy revision"),
-    ('<rect class="quiet" width="22" height="14"/>', "no epoch: nothing was granted"),
+    ('<rect class="quiet" width="22" height="14"/>', "no epoch was made (the longest such stretches)"),
 )
 
 

@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 
 class RouterClient:
-    """A view of one network and the task that feeds it. `watch` is called with every epoch accepted once it is synced."""
+    """A view of one network and the task that feeds it. `watch` is called with every epoch accepted once it is synced,
+    `absorb` with every accepted epoch, also while catching up: whoever keeps more of a decision than the view does."""
 
     def __init__(
         self,
@@ -45,8 +46,10 @@ class RouterClient:
         settings: ViewSettings = DEFAULTS,
         decisions: DecisionLog | None = None,
         watch: Callable[[Step], None] | None = None,
+        absorb: Callable[[Step], None] | None = None,
     ) -> None:
-        self._kafka, self._trust, self._settings, self._decisions, self._watch = kafka, trust, settings, decisions, watch
+        self._kafka, self._trust, self._settings, self._decisions = kafka, trust, settings, decisions
+        self._watch, self._absorb = watch, absorb
         self._view: RouterView | None = None
         self._task: asyncio.Task[None] | None = None
         self._policy_positions: dict[int, int] = {}
@@ -147,6 +150,8 @@ class RouterClient:
             self._policy_positions[record.partition] = max(self._policy_positions[record.partition], record.offset + 1)
         was_synced = view.parts[record.partition].synced
         for step in view.apply(record):
+            if self._absorb is not None:
+                self._absorb(step)
             if was_synced and self._watch is not None:
                 self._watch(step)
 
