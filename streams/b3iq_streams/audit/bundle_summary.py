@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from b3iq_schemas.codes import LEAVES, REFUSAL_MEANING, Refusal
-from b3iq_streams.audit.bundle import Blocker, Entry, Interval, ProfileSummary, Summary, Verdict, Withheld
+from b3iq_streams.audit.bundle import Entry, Withheld
+from b3iq_streams.audit.bundle_parts import Blocker, Interval, ProfileSummary, Summary, Verdict
 from b3iq_streams.core.values import NodeState
 
 BLOCKERS_SHOWN = 4

@@ -16,8 +16,9 @@ from b3iq_schemas.canonical import canonical
 from b3iq_schemas.eligibility import Decision
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams.audit import prove_routing
-from b3iq_streams.audit.bundle import FORMAT, Content, Entry, EpochEntry, MarkEntry, Range, Start, Summary, encode, seal
+from b3iq_streams.audit.bundle import FORMAT, Content, Entry, EpochEntry, MarkEntry, Range, Start, encode, seal
 from b3iq_streams.audit.bundle_fold import about
+from b3iq_streams.audit.bundle_parts import Summary
 from b3iq_streams.audit.bundle_summary import Decided, standing, summarise
 from b3iq_streams.audit.expiry import EvidenceExpired
 from b3iq_streams.audit.history import check_ids

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from b3iq_schemas import envelope, topics
 from b3iq_schemas.codes import RouteRefusal
 from b3iq_schemas.decisions import ROUTING_DECISION_V1, RoutingDecision
-from b3iq_streams.audit.bundle import Range, Routing
+from b3iq_streams.audit.bundle import Range
+from b3iq_streams.audit.bundle_parts import Routing
 from b3iq_streams.audit.source import Origin, Source
 from b3iq_streams.core.admit import Verify
 from b3iq_streams.core.records import Record
