@@ -175,7 +175,23 @@ def test_a_record_that_was_touched_is_named(spoil: Spoil, data: st.DataObject) -
     assert (*file.place, file.first, "SHA-256 of the file", file.sha256) in {finding[:5] for finding in found}
 
 
-DERIVED = [(topic, name) for topic in AUDITED for name in columns.schema(topic).names if name not in RAW]
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_that_was_added_is_named(kind: str) -> None:
+    """With an offset of its own, after a file's last or before its first, and hashes that fit."""
+    file, _ = by_kind()[kind][-1]
+    table = pq.read_table(archive().directory / file.path)
+    records = read_records(table, file.place)
+    fates = (
+        [Fate(epoch, 0) if epoch else None for epoch in table.column("accepted_epoch").to_pylist()]
+        if file.topic == CHANGES
+        else []
+    )
+    for offset in (file.next, file.next + 5, file.first - 1):
+        added = columns.table(file.topic, [*records, records[-1]._replace(offset=offset)], [*fates, None])
+        with spoiled(file.path):
+            pq.write_table(added, archive().directory / file.path)
+            found = [finding[:4] for finding in inspect()]
+        assert (*file.place, offset, "record does not belong here") in found
 
 
 @pytest.mark.parametrize("topic", AUDITED)
