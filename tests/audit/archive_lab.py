@@ -17,11 +17,11 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import canonical, sha256_hex
 from b3iq_schemas.eligibility import MARK_KEY, MARK_V1
 from b3iq_schemas.envelope import parse, sign
-from b3iq_streams.audit import archive_writer
-from b3iq_streams.audit.archive import ArchiveOrigin
-from b3iq_streams.audit.archive_writer import Sizes
-from b3iq_streams.audit.exporting import Exported, export
-from b3iq_streams.audit.manifest import MANIFEST, File, Manifest
+from b3iq_streams.audit.archive import writer as archive_writer
+from b3iq_streams.audit.archive.exporting import Exported, export
+from b3iq_streams.audit.archive.manifest import MANIFEST, File, Manifest
+from b3iq_streams.audit.archive.origin import ArchiveOrigin
+from b3iq_streams.audit.archive.writer import Sizes
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.core.records import CREATE_TIME, Record
 from b3iq_streams.kafka.connection import Place

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from b3iq_schemas import topics
-from b3iq_streams.audit.archive import ArchiveOrigin
-from b3iq_streams.audit.archive_fates import Fate, Fates
-from b3iq_streams.audit.archive_rows import RAW, raw_columns, read_records, record_sha256
-from b3iq_streams.audit.manifest import MANIFEST
+from b3iq_streams.audit.archive.fates import Fate, Fates
+from b3iq_streams.audit.archive.manifest import MANIFEST
+from b3iq_streams.audit.archive.origin import ArchiveOrigin
+from b3iq_streams.audit.archive.rows import RAW, raw_columns, read_records, record_sha256
 from b3iq_streams.audit.source import AUDITED
 from b3iq_streams.audit.walk import Walk
 from b3iq_streams.core.chain import ChainReader

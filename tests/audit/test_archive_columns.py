@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from b3iq_schemas import topics
 from b3iq_schemas.eligibility import MARK_KEY
 from b3iq_schemas.envelope import keyid, parse, sign
-from b3iq_streams.audit import columns
-from b3iq_streams.audit.archive_fates import Fate
-from b3iq_streams.audit.archive_rows import RAW
+from b3iq_streams.audit.archive import columns
+from b3iq_streams.audit.archive.fates import Fate
+from b3iq_streams.audit.archive.rows import RAW
 from b3iq_streams.audit.source import AUDITED
 from b3iq_streams.core.records import Record
 from tests.audit.archive_lab import CHANGES, hostile, small

@@ -19,13 +19,13 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import canonical, sha256_hex
 from b3iq_schemas.decisions import ROUTING_DECISION_V1
 from b3iq_schemas.envelope import parse, sign
-from b3iq_streams.audit import columns
-from b3iq_streams.audit.archive import ArchiveOrigin, opened
-from b3iq_streams.audit.archive_fates import Fate
-from b3iq_streams.audit.archive_rows import RAW, read_records
-from b3iq_streams.audit.archive_writer import file_sha256
-from b3iq_streams.audit.inspection import Finding, check
-from b3iq_streams.audit.manifest import MANIFEST, SIGNATURE, File, Mark
+from b3iq_streams.audit.archive import columns
+from b3iq_streams.audit.archive.fates import Fate
+from b3iq_streams.audit.archive.inspection import Finding, check
+from b3iq_streams.audit.archive.manifest import MANIFEST, SIGNATURE, File, Mark
+from b3iq_streams.audit.archive.origin import ArchiveOrigin, opened
+from b3iq_streams.audit.archive.rows import RAW, read_records
+from b3iq_streams.audit.archive.writer import file_sha256
 from b3iq_streams.audit.source import AUDITED
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError

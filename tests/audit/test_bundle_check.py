@@ -16,10 +16,10 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import canonical, sha256_hex
 from b3iq_schemas.eligibility import MARK_V1
 from b3iq_schemas.envelope import parse, sign
-from b3iq_streams.audit.bundle import Content, decode, encode, load, seal
-from b3iq_streams.audit.bundle_check import Result, check
-from b3iq_streams.audit.bundle_text import as_data, as_text
-from b3iq_streams.audit.prove import LIMITS, Ask, make_bundle
+from b3iq_streams.audit.bundle.check import Result, check
+from b3iq_streams.audit.bundle.contents import Content, decode, encode, load, seal
+from b3iq_streams.audit.bundle.prove import LIMITS, Ask, make_bundle
+from b3iq_streams.audit.bundle.text import as_data, as_text
 from b3iq_streams.audit.times import FAR_FUTURE_MS
 from b3iq_streams.errors import UserError
 from tests.audit.lab import Lab, busy_lab
@@ -506,8 +506,8 @@ import sys
 for name in ("aiokafka", "confluent_kafka", "pyarrow", "duckdb", "faust", "b3iq_streams.kafka"):
     sys.modules[name] = None
 from b3iq_schemas.policy import RootTrust
-from b3iq_streams.audit.bundle_check import check
-from b3iq_streams.audit.bundle_text import as_text
+from b3iq_streams.audit.bundle.check import check
+from b3iq_streams.audit.bundle.text import as_text
 trust = RootTrust.model_validate_json(open("trust.json").read())
 print(as_text(check(open("bundle.json", "rb").read(), trust)))
 """

@@ -16,8 +16,8 @@ from b3iq_schemas.decisions import ROUTING_DECISION_V1
 from b3iq_schemas.envelope import sign
 from b3iq_streams import cli
 from b3iq_streams.audit.cli_decisions import as_lines, exit_code
-from b3iq_streams.audit.decision_codes import MEANING, Code, Limits, Verdict, meaning
-from b3iq_streams.audit.decisions import Finding, Summary, audit
+from b3iq_streams.audit.routing.codes import MEANING, Code, Limits, Verdict, meaning
+from b3iq_streams.audit.routing.decisions import Finding, Summary, audit
 from b3iq_streams.core.records import Record
 from b3iq_streams.kafka.connection import Place
 from tests import factory

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from b3iq_schemas import topics
-from b3iq_streams.audit.decision_codes import Limits, Verdict
-from b3iq_streams.audit.decision_ids import Repeat, repeats
-from b3iq_streams.audit.decision_policies import Doubt, Revision, Revisions, Sight
-from b3iq_streams.audit.decision_versions import EpochFile, Place, Versions
-from b3iq_streams.audit.decisions import audit
+from b3iq_streams.audit.routing.codes import Limits, Verdict
+from b3iq_streams.audit.routing.decisions import audit
+from b3iq_streams.audit.routing.ids import Repeat, repeats
+from b3iq_streams.audit.routing.policies import Doubt, Revision, Revisions, Sight
+from b3iq_streams.audit.routing.versions import EpochFile, Place, Versions
 from b3iq_streams.audit.spool import PIECE_BYTES, Spool, rows, workplace
-from b3iq_streams.audit.supply_history import SupplyHistory
 from b3iq_streams.audit.walk import Walk
+from b3iq_streams.audit.whatif.supply_history import SupplyHistory
 from tests.audit.lab import Lab
 from tests.audit.test_whatif import Seen, rebuilt
 from tests.factory import TRUST

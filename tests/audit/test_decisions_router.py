@@ -16,8 +16,8 @@ from b3iq_schemas import topics
 from b3iq_schemas.codes import RouteRefusal
 from b3iq_schemas.eligibility import MARK_KEY
 from b3iq_schemas.topics import POLICIES
-from b3iq_streams.audit.decision_codes import Code, Limits, Verdict
-from b3iq_streams.audit.decisions import Finding, audit
+from b3iq_streams.audit.routing.codes import Code, Limits, Verdict
+from b3iq_streams.audit.routing.decisions import Finding, audit
 from b3iq_streams.router.log import DecisionLog
 from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.router.request import CallerPolicy, Request

@@ -10,9 +10,9 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import sha256_hex
 from b3iq_schemas.codes import LEAVES
 from b3iq_streams.audit.expiry import EvidenceExpired
-from b3iq_streams.audit.explain import LAG_MS, Explanation, explain
-from b3iq_streams.audit.explain_text import as_data, as_text
 from b3iq_streams.audit.source import Origin
+from b3iq_streams.audit.story.explain import LAG_MS, Explanation, explain
+from b3iq_streams.audit.story.explain_text import as_data, as_text
 from b3iq_streams.core.chain import ChainId
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import Place

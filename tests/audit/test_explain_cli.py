@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from b3iq_streams.audit import cli_explain, options
-from b3iq_streams.audit.explain_text import as_text
-from b3iq_streams.audit.timeline_html import as_html
+from b3iq_streams.audit.story.explain_text import as_text
+from b3iq_streams.audit.story.timeline_html import as_html
 from b3iq_streams.cli import run
 from b3iq_streams.core.leaves import VIEWS
 from tests.audit.lab import MemoryOrigin, busy_lab

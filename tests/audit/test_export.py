@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from b3iq_schemas import topics
 from b3iq_schemas.canonical import sha256_hex
 from b3iq_streams import keys
-from b3iq_streams.audit import archive_disk
-from b3iq_streams.audit.archive import ArchiveOrigin
-from b3iq_streams.audit.archive_writer import Sizes
-from b3iq_streams.audit.exporting import ArchiveGap, export
-from b3iq_streams.audit.inspection import check
-from b3iq_streams.audit.manifest import MANIFEST, SIGNATURE, signed_by
+from b3iq_streams.audit.archive import disk as archive_disk
+from b3iq_streams.audit.archive.exporting import ArchiveGap, export
+from b3iq_streams.audit.archive.inspection import check
+from b3iq_streams.audit.archive.manifest import MANIFEST, SIGNATURE, signed_by
+from b3iq_streams.audit.archive.origin import ArchiveOrigin
+from b3iq_streams.audit.archive.writer import Sizes
 from b3iq_streams.audit.source import AUDITED, Bounds, Origin
 from b3iq_streams.cli import run
 from b3iq_streams.core.records import Record

@@ -13,10 +13,10 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import canonical, sha256_hex
 from b3iq_schemas.eligibility import MARK_KEY, MARK_V1
 from b3iq_schemas.envelope import keyid, parse, sign
-from b3iq_streams.audit.bundle import decode, load
-from b3iq_streams.audit.bundle_check import Result, check
+from b3iq_streams.audit.bundle.check import Result, check
+from b3iq_streams.audit.bundle.contents import decode, load
+from b3iq_streams.audit.bundle.prove import LIMITS, Ask, Limits, make_bundle
 from b3iq_streams.audit.expiry import EvidenceExpired
-from b3iq_streams.audit.prove import LIMITS, Ask, Limits, make_bundle
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.times import FAR_FUTURE_MS
 from b3iq_streams.core.chain import ChainId

@@ -10,10 +10,10 @@ import pytest
 from b3iq_schemas import topics
 from b3iq_schemas.canonical import canonical, sha256_hex
 from b3iq_schemas.envelope import sign
-from b3iq_streams.audit.bundle import Unshown, decode, encode, load
-from b3iq_streams.audit.bundle_check import check
-from b3iq_streams.audit.bundle_text import as_data, as_text
-from b3iq_streams.audit.prove import LIMITS, Ask, make_bundle
+from b3iq_streams.audit.bundle.check import check
+from b3iq_streams.audit.bundle.contents import Unshown, decode, encode, load
+from b3iq_streams.audit.bundle.prove import LIMITS, Ask, make_bundle
+from b3iq_streams.audit.bundle.text import as_data, as_text
 from b3iq_streams.audit.times import FAR_FUTURE_MS
 from b3iq_streams.core.records import CREATE_TIME
 from tests import factory

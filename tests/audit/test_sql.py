@@ -17,7 +17,7 @@ import pytest
 from b3iq_schemas import topics
 from b3iq_schemas.codes import LEAVES
 from b3iq_schemas.envelope import parse
-from b3iq_streams.audit import query
+from b3iq_streams.audit.archive import query
 from b3iq_streams.audit.source import AUDITED
 from b3iq_streams.cli import run
 from b3iq_streams.core.records import Record

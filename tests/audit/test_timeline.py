@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from b3iq_schemas import topics
 from b3iq_streams.audit.expiry import EvidenceExpired
 from b3iq_streams.audit.source import Origin
-from b3iq_streams.audit.timeline import Interval, Timeline, timeline
-from b3iq_streams.audit.timeline_text import as_data, as_text, percent
+from b3iq_streams.audit.story.timeline import Interval, Timeline, timeline
+from b3iq_streams.audit.story.timeline_text import as_data, as_text, percent
 from b3iq_streams.audit.times import FAR_FUTURE_MS
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import Place

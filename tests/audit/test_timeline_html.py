@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from b3iq_schemas import topics
 from b3iq_schemas.codes import LEAVES, Gate
-from b3iq_streams.audit.timeline import Interval, ProfileHistory, Timeline
-from b3iq_streams.audit.timeline_axis import STEPS_MS, TICKS_MAX, Axis, clock
-from b3iq_streams.audit.timeline_chart import STOPS_MAX, Backdrop, chart, segments
-from b3iq_streams.audit.timeline_html import as_html
+from b3iq_streams.audit.story.timeline import Interval, ProfileHistory, Timeline
+from b3iq_streams.audit.story.timeline_axis import STEPS_MS, TICKS_MAX, Axis, clock
+from b3iq_streams.audit.story.timeline_chart import STOPS_MAX, Backdrop, chart, segments
+from b3iq_streams.audit.story.timeline_html import as_html
 from tests import factory
 from tests.audit.lab import Lab
 from tests.audit.said import NODES, batched, lab, lied_about

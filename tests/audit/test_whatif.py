@@ -17,10 +17,10 @@ from b3iq_schemas.eligibility import MARK_KEY
 from b3iq_schemas.envelope import parse, sign
 from b3iq_schemas.policy import POLICY_V1, Policy
 from b3iq_streams import cli
-from b3iq_streams.audit.decision_codes import Limits
 from b3iq_streams.audit.expiry import EvidenceExpired
-from b3iq_streams.audit.whatif import Report, read_candidate, whatif
-from b3iq_streams.audit.whatif_text import as_data, as_text
+from b3iq_streams.audit.routing.codes import Limits
+from b3iq_streams.audit.whatif.text import as_data, as_text
+from b3iq_streams.audit.whatif.whatif import Report, read_candidate, whatif
 from b3iq_streams.core import actions
 from b3iq_streams.core.actions import Action, Answer
 from b3iq_streams.errors import UserError

@@ -14,8 +14,8 @@ from b3iq_schemas import envelope, topics
 from b3iq_schemas.policy import RootTrust
 from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams.audit import parallel
-from b3iq_streams.audit.archive import ArchiveOrigin
-from b3iq_streams.audit.exporting import export
+from b3iq_streams.audit.archive.exporting import export
+from b3iq_streams.audit.archive.origin import ArchiveOrigin
 from b3iq_streams.audit.live import survey
 from b3iq_streams.audit.parallel import Desk
 from b3iq_streams.audit.source import Origin

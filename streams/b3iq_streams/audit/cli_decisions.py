@@ -7,10 +7,10 @@ import orjson
 
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams.audit import options
-from b3iq_streams.audit.decision_codes import Limits, Verdict
-from b3iq_streams.audit.decision_text import as_data, as_text, summary_data, summary_text
-from b3iq_streams.audit.decisions import Finding, Summary, audit
 from b3iq_streams.audit.options import json_option, operator_option, processes_option, range_options, source_options
+from b3iq_streams.audit.routing.codes import Limits, Verdict
+from b3iq_streams.audit.routing.decisions import Finding, Summary, audit
+from b3iq_streams.audit.routing.text import as_data, as_text, summary_data, summary_text
 from b3iq_streams.audit.source import Origin
 
 QUIET = frozenset({Verdict.JUSTIFIED, Verdict.STALE, Verdict.UNVERIFIABLE, None})

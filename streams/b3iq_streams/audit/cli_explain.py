@@ -8,11 +8,11 @@ import orjson
 
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams.audit import options
-from b3iq_streams.audit.explain import explain as find
-from b3iq_streams.audit.explain_text import as_data, as_text
-from b3iq_streams.audit.history import check_ids
 from b3iq_streams.audit.options import Function, json_option, operator_option, source_options
 from b3iq_streams.audit.source import Origin
+from b3iq_streams.audit.story.explain import explain as find
+from b3iq_streams.audit.story.explain_text import as_data, as_text
+from b3iq_streams.audit.story.history import check_ids
 from b3iq_streams.audit.times import MOMENT
 
 COLOURS = {"✓": "green", "✗": "red", "?": "yellow"}

@@ -11,9 +11,9 @@ from b3iq_schemas import topics
 from b3iq_schemas.canonical import sha256_hex
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys
-from b3iq_streams.audit.exporting import Exported
-from b3iq_streams.audit.exporting import export as export_archive
-from b3iq_streams.audit.manifest import Log
+from b3iq_streams.audit.archive.exporting import Exported
+from b3iq_streams.audit.archive.exporting import export as export_archive
+from b3iq_streams.audit.archive.manifest import Log
 from b3iq_streams.audit.options import json_option, processes_option, source_options
 from b3iq_streams.audit.source import AUDITED, Origin
 from b3iq_streams.cli_options import path_option

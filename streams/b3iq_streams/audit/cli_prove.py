@@ -6,9 +6,9 @@ import click
 import orjson
 
 from b3iq_schemas.policy import RootTrust
-from b3iq_streams.audit.bundle import BUNDLE_BYTES_MAX
-from b3iq_streams.audit.bundle_check import Result, check
-from b3iq_streams.audit.bundle_text import as_data, as_text
+from b3iq_streams.audit.bundle.check import Result, check
+from b3iq_streams.audit.bundle.contents import BUNDLE_BYTES_MAX
+from b3iq_streams.audit.bundle.text import as_data, as_text
 from b3iq_streams.audit.options import DIFFERENT, EQUAL, json_option, operator_option, range_options, source_options
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.cli_options import path_option, read, trust_option, write
@@ -31,7 +31,7 @@ def prove(
     Exit code 0: written, and it verifies. 1: written, but what is recorded does not follow from the records.
     3: the evidence is not kept any more.
     """
-    from b3iq_streams.audit.prove import Ask, make_bundle  # who only checks a bundle needs none of it
+    from b3iq_streams.audit.bundle.prove import Ask, make_bundle  # who only checks a bundle needs none of it
 
     raw = make_bundle(origin, trust, Ask(node_id, from_ms, to_ms, operator))
     result = check(raw, trust)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from b3iq_streams.audit.archive.query import Table, examples, run
 from b3iq_streams.audit.options import json_option
-from b3iq_streams.audit.query import Table, examples, run
 from b3iq_streams.errors import UserError
 
 WIDTH_PIPED = 1_000

@@ -10,9 +10,9 @@ from b3iq_streams.audit import options
 from b3iq_streams.audit.cli_explain import node_argument, profile_argument
 from b3iq_streams.audit.options import json_option, range_options, source_options
 from b3iq_streams.audit.source import Origin
-from b3iq_streams.audit.timeline import timeline as find
-from b3iq_streams.audit.timeline_html import as_html
-from b3iq_streams.audit.timeline_text import as_data, as_text
+from b3iq_streams.audit.story.timeline import timeline as find
+from b3iq_streams.audit.story.timeline_html import as_html
+from b3iq_streams.audit.story.timeline_text import as_data, as_text
 from b3iq_streams.cli_options import path_option, write
 
 

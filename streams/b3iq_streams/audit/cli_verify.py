@@ -13,7 +13,7 @@ import orjson
 from b3iq_schemas.policy import RootTrust
 from b3iq_schemas.topics import INPUTS
 from b3iq_streams.audit import options, parallel
-from b3iq_streams.audit.inspection_finding import Finding
+from b3iq_streams.audit.archive.finding import Finding
 from b3iq_streams.audit.options import json_option, processes_option, range_options, source_options
 from b3iq_streams.audit.parallel import Desk
 from b3iq_streams.audit.source import Origin
@@ -58,8 +58,8 @@ def inspect(origin: Origin, trust: RootTrust, signer: bytes | None = None, proce
         if signer is not None:
             raise UserError("--signer is about an archive: give --archive")
         return []
-    from b3iq_streams.audit import inspection  # only who reads an archive needs what reads it
-    from b3iq_streams.audit.archive import ArchiveOrigin
+    from b3iq_streams.audit.archive import inspection  # only who reads an archive needs what reads it
+    from b3iq_streams.audit.archive.origin import ArchiveOrigin
 
     assert isinstance(origin, ArchiveOrigin)
     found = list(inspection.check_manifest(origin, trust, signer))
@@ -68,8 +68,8 @@ def inspect(origin: Origin, trust: RootTrust, signer: bytes | None = None, proce
 
 
 def _inspect(desk: Desk, origin: Origin, trust: RootTrust) -> list[Finding]:
-    from b3iq_streams.audit import inspection  # as above
-    from b3iq_streams.audit.archive import ArchiveOrigin
+    from b3iq_streams.audit.archive import inspection  # as above
+    from b3iq_streams.audit.archive.origin import ArchiveOrigin
 
     assert isinstance(origin, ArchiveOrigin)
     return list(islice(inspection.check_partition(origin, trust, desk.partition), FINDINGS_MAX))

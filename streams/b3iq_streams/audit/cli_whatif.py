@@ -7,12 +7,12 @@ import orjson
 
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams.audit import options
-from b3iq_streams.audit.decision_codes import Limits
 from b3iq_streams.audit.options import json_option, processes_option, range_options, source_options
+from b3iq_streams.audit.routing.codes import Limits
 from b3iq_streams.audit.source import Origin
-from b3iq_streams.audit.whatif import read_candidate
-from b3iq_streams.audit.whatif import whatif as replay
-from b3iq_streams.audit.whatif_text import as_data, as_text
+from b3iq_streams.audit.whatif.text import as_data, as_text
+from b3iq_streams.audit.whatif.whatif import read_candidate
+from b3iq_streams.audit.whatif.whatif import whatif as replay
 from b3iq_streams.cli_options import read
 from b3iq_streams.errors import UserError
 

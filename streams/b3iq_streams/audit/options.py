@@ -49,7 +49,7 @@ def source_options(command: Function) -> Function:
 
 def _origin(archive: Path | None, bootstrap: str | None, wait_s: float | None, relaxed: bool) -> Origin:
     if archive is not None:
-        from b3iq_streams.audit.archive import ArchiveOrigin  # only who reads one needs what reads it
+        from b3iq_streams.audit.archive.origin import ArchiveOrigin  # only who reads one needs what reads it
 
         return ArchiveOrigin.load(archive)
     from b3iq_streams.audit.live import survey  # the same

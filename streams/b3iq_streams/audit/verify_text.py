@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from b3iq_streams.audit.inspection_finding import Finding
+from b3iq_streams.audit.archive.finding import Finding
 from b3iq_streams.audit.times import show
 from b3iq_streams.audit.verify import Report
 from b3iq_streams.core.refold import Difference

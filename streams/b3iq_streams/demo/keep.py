@@ -21,7 +21,7 @@ def prepare(directory: Path) -> None:
 
 async def keep_log(parts: Parts, directory: Path) -> None:
     """Write everything that is on the broker now."""
-    from b3iq_streams.audit.exporting import export  # only who keeps something waits for what writes it
+    from b3iq_streams.audit.archive.exporting import export  # only who keeps something waits for what writes it
     from b3iq_streams.audit.live import survey
 
     parts.say("writing the log to an archive")

@@ -1,0 +1,1 @@
+"""Routing decisions, joined with the truth at their moment and position."""

@@ -1,0 +1,1 @@
+"""One node: why at a moment (`explain`), and what over time (`timeline`)."""

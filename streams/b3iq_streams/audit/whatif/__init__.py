@@ -1,0 +1,1 @@
+"""A range folded under another policy, beside what was recorded."""
