@@ -211,8 +211,9 @@ class _Verifying:
         report.counts["lost"] = report.lost.reasons.total()
         report.unfolded = self.walk.unfolded
         report.unproven = len(self.walk.refolding.unproven)
-        for topic, offset, code in sorted(self.letters.owed) if not self.desk.stopped else ():
-            report.differ(Difference(report.partition, offset, report.epoch, f"dead letter of {topic}", "none", code))
+        for (topic, offset, digest), code in sorted(self.letters.owed.items()) if not self.desk.stopped else ():
+            wanted = f"{code}, SHA-256 {digest}"
+            report.differ(Difference(report.partition, offset, report.epoch, f"dead letter of {topic}", "none", wanted))
         return report
 
     def gone(self, gone: InputsGone) -> Difference:
