@@ -23,7 +23,7 @@ from b3iq_streams.cli import run
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import Place
-from tests.audit.archive_lab import CHANGES, accepted, archived
+from tests.audit.archive_lab import CHANGES, accepted, archived, hostile
 from tests.audit.lab import Lab, MemoryOrigin, busy_lab
 from tests.factory import T0, profile
 
@@ -275,6 +275,24 @@ def test_refused_records(name: str) -> None:
     expected = {(*place, len(found), len({partition for partition, _ in found})) for place, found in counts.items()}
     assert expected == {tuple(row.values())[1:] for row in rows(name, "refused_records_by_code_per_day")}
     assert expected
+
+
+def test_only_what_counts_is_a_decision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Replayed, torn and forged changes are on the chain and in the archive, but in no view of decisions."""
+    own, origin = query.text, hostile()
+    wanted = "SELECT node_id, profile_id, epoch FROM decisions"
+    monkeypatch.setattr(query, "text", lambda name: wanted if name == "flapping_nodes" else own(name))
+    expected, ignored = [], 0
+    for partition in range(2):
+        chain = origin.records[Place(CHANGES, partition)]
+        epochs = accepted(chain, origin, partition)
+        for record in chain:
+            if record.key != b"~mark" and (epoch := epochs[record.offset]) is not None:
+                decision = orjson.loads(record.value or b"")["decision"]
+                expected.append((decision["node_id"], decision["profile_id"], epoch))
+            ignored += record.key != b"~mark" and epochs[record.offset] is None
+    assert ignored > 10
+    assert sorted(expected) == sorted(query.run("flapping_nodes", archived(origin, tmp_path).directory).rows)
 
 
 def test_every_example_runs_on_an_empty_archive(tmp_path: Path) -> None:

@@ -44,16 +44,14 @@ class Twin(Refolding):
         before, rules, nodes = self.head, self.state.rules, dict(self.state.nodes) if begins else {}
         epoch = super().fold(accepted)
         if begins and self.state.rules is not None:
-            self.other = self._begin(before, rules, nodes, self.state.rules)
+            self.other = self._begin(before, rules, nodes)
         if self.other is not None:
             self._follow(epoch, self.other, begins)
         return epoch
 
-    def _begin(self, before: Head, rules: Rules | None, nodes: dict[str, NodeState], first: Rules) -> PartitionState:
-        """The state on record, under the candidate. It stands where the revision it replaces stood, or where it begins."""
-        while first.before is not None:
-            first = first.before
-        logged_at_ms = first.proof.logged_at_ms if rules is None else max(self._from_ms, before.resolved_at_ms)
+    def _begin(self, before: Head, rules: Rules | None, nodes: dict[str, NodeState]) -> PartitionState:
+        """The state on record under the candidate: facts logged before that are admitted under the rules of their time."""
+        logged_at_ms = max(self._from_ms, before.resolved_at_ms)
         candidate = prepare(self._payload, Proof(0, sha256_hex(self._payload), "", logged_at_ms))
         other = PartitionState()
         other.absorb(before.resolved_at_ms, nodes, replace(candidate, before=rules))
