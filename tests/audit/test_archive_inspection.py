@@ -244,7 +244,7 @@ def test_any_flipped_byte_of_any_file_is_named(data: st.DataObject) -> None:
         read = _parsed(file) if file else None
     if file is None:
         wanted = {MANIFEST} if path.name in (MANIFEST, SIGNATURE) else {path.parent.name}
-        assert wanted == {finding.topic for finding in found}
+        assert wanted <= {finding.topic for finding in found}
         return
     assert file.place in {(finding.topic, finding.partition) for finding in found}
     if read is not None:
