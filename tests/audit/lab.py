@@ -167,10 +167,10 @@ class Lab:
         for number, part in enumerate(self.parts):
             found |= {Place(topic, number): list(records) for topic, records in part.inputs.records.items()}
             found[Place(topics.ELIGIBILITY_CHANGES, number)] = list(part.chain)
-            letters = zip(part.letter_keys, part.letters, strict=True)
+            letters = zip(part.letter_keys, part.letters, part.letters_logged_at_ms, strict=True)
             found[Place(topics.DEAD_LETTERS, number)] = [
-                Record(topics.DEAD_LETTERS, number, at, kafka_key, value, self.now_ms)
-                for at, (kafka_key, value) in enumerate(letters)
+                Record(topics.DEAD_LETTERS, number, at, kafka_key, value, logged_at_ms)
+                for at, (kafka_key, value, logged_at_ms) in enumerate(letters)
             ]
         return found | {Place(topics.ROUTING_DECISIONS, p): list(log) for p, log in enumerate(self.decisions)}
 

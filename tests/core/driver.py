@@ -24,6 +24,7 @@ class Partition:
         self.chain: list[Record] = []
         self.letters: list[bytes | None] = []
         self.letter_keys: list[bytes] = []
+        self.letters_logged_at_ms: list[int] = []
         self.table: dict[str, bytes] = {}
         self.commits: list[dict[str, int]] = []
         self.notices: list[str] = []
@@ -81,6 +82,7 @@ class Partition:
             case actions.WriteLetters(letters):
                 self.letters += [letter.value for letter in letters]
                 self.letter_keys += [letter.key for letter in letters]
+                self.letters_logged_at_ms += [self.now_ms] * len(letters)
             case actions.WriteCheckpoint(nodes, head):
                 for out in (*nodes, head):
                     if out.value is None:
