@@ -19,6 +19,7 @@ from b3iq_schemas.codes import LEAVES
 from b3iq_schemas.envelope import parse
 from b3iq_streams.audit.archive import query
 from b3iq_streams.audit.source import AUDITED
+from b3iq_streams.audit.times import show
 from b3iq_streams.cli import run
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
@@ -267,13 +268,14 @@ def test_eligible_hours(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOGS)
 def test_refused_records(name: str) -> None:
-    """Dead letters by topic and code, each refused record once."""
-    counts: dict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
+    """Dead letters by day, topic and code, each refused record once."""
+    counts: dict[tuple[str, str, str], set[tuple[int, int]]] = defaultdict(set)
     for record in everything(name, topics.DEAD_LETTERS):
-        letter = orjson.loads(record.value or b"")
-        counts[letter["topic"], letter["code"]].add((letter["partition"], letter["offset"]))
+        letter, day = orjson.loads(record.value or b""), show(record.timestamp_ms)[:10]
+        counts[day, letter["topic"], letter["code"]].add((letter["partition"], letter["offset"]))
     expected = {(*place, len(found), len({partition for partition, _ in found})) for place, found in counts.items()}
-    assert expected == {tuple(row.values())[1:] for row in rows(name, "refused_records_by_code_per_day")}
+    found_rows = [tuple(row.values()) for row in rows(name, "refused_records_by_code_per_day")]
+    assert expected == {(str(day)[:10], *rest) for day, *rest in found_rows}
     assert expected
 
 
