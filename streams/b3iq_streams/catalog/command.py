@@ -1,0 +1,173 @@
+"""`catalog`: serve what may be publicly known of a network; `catalog keys`: the API keys of callers who have calls routed."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from b3iq_schemas.policy import RootTrust
+from b3iq_streams import keys as key_files
+from b3iq_streams.catalog import apikeys, serving
+from b3iq_streams.catalog.app import create_app
+from b3iq_streams.catalog.cli_keys import keys
+from b3iq_streams.catalog.gateway import Gateway
+from b3iq_streams.catalog.hub import HubSettings
+from b3iq_streams.catalog.live import TICK_S, Live, LiveSettings
+from b3iq_streams.catalog.standing import Moment
+from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.clock import monotonic_ms, now_ms
+from b3iq_streams.errors import UserError
+from b3iq_streams.kafka import publisher
+from b3iq_streams.router.client import RouterClient
+from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
+from b3iq_streams.router.partition import Step, ViewSettings
+from b3iq_streams.settings import KafkaSettings
+
+LEVELS = ("debug", "info", "warning", "error")
+DECISION_WAIT_S = 5.0
+"""How long a caller is kept waiting for its decision to be in the log."""
+_log = logging.getLogger(__name__)
+
+
+class Routing(NamedTuple):
+    """What it takes to route calls: the router's key file, the file of API keys, the secret for caller hashes, calls a second."""
+
+    router_key: Path
+    api_keys: Path
+    secret: str
+    rate: int
+
+
+class Serving(click.Group):
+    """A group whose command without a name is `serve`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Options without a command are those of `serve`."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Serving, no_args_is_help=False)
+def command() -> None:
+    """Serve the public catalog: models, readiness, changes. Without a command, `serve`."""
+
+
+command.add_command(keys)
+
+
+@command.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="0: any free port.")
+@click.option(
+    "--bound",
+    "bound_ms",
+    type=click.IntRange(min=1),
+    default=3_000,
+    show_default=True,
+    metavar="MS",
+    help="Oldest view to make claims from.",
+)
+@click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
+@path_option("--router-key", help="Router key file: with --api-keys, serve /v1/route and log each decision.")
+@path_option("--api-keys", help="File of API keys (see `catalog keys`).")
+@click.option("--caller-secret", envvar="B3IQ_CALLER_SECRET", help="Keys the hash of callers.  [env: B3IQ_CALLER_SECRET]")
+@click.option("--rate", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Calls a second of each API key.")
+@click.option("--readers-max", type=click.IntRange(1, 500), default=200, show_default=True, help="Readers of changes at once.")
+@click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Web page allowed to read; may be repeated.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
+@kafka_options
+@trust_option
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    *,
+    kafka: KafkaSettings,
+    trust: RootTrust,
+    host: str,
+    port: int,
+    bound_ms: int,
+    relaxed: bool,
+    router_key: Path | None,
+    api_keys: Path | None,
+    caller_secret: str | None,
+    rate: int,
+    readers_max: int,
+    cors_origins: tuple[str, ...],
+    log_level: str,
+) -> None:
+    """Follow eligibility, and answer what anybody may ask about it, until SIGTERM or Ctrl-C."""
+    routing = _routing(router_key, api_keys, caller_secret, rate)
+    listening = serving.listen(host, port)
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    serving.quiet()
+    view, live = ViewSettings(bound_ms=bound_ms, stamped=not relaxed), LiveSettings(HubSettings(readers_max))
+    with listening:
+        ended = asyncio.run(_serve(kafka, trust, view, live, routing, listening, cors_origins))
+    if ended is signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _routing(router_key: Path | None, api_keys: Path | None, secret: str | None, rate: int) -> Routing | None:
+    if router_key is None and api_keys is None:
+        return None
+    if router_key is None or api_keys is None:
+        raise UserError("to route calls give both --router-key and --api-keys")
+    if secret is None:
+        raise UserError("--caller-secret is missing: logged decisions name callers by a keyed hash")
+    if not SECRET_BYTES_MIN <= len(secret.encode()) <= SECRET_BYTES_MAX:
+        raise UserError(f"--caller-secret must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
+    return Routing(router_key, api_keys, secret, rate)
+
+
+def _clock() -> Moment:
+    return Moment(now_ms(), monotonic_ms())
+
+
+async def _serve(
+    kafka: KafkaSettings,
+    trust: RootTrust,
+    view: ViewSettings,
+    settings: LiveSettings,
+    routing: Routing | None,
+    listening: socket.socket,
+    cors_origins: Sequence[str],
+) -> signal.Signals:
+    async with AsyncExitStack() as stack:
+        held, decisions = None, None
+        if routing is not None:
+            held, key = apikeys.load(routing.api_keys), key_files.load(routing.router_key)
+            quick = kafka.model_copy(update={"delivery_s": min(kafka.delivery_s, DECISION_WAIT_S)})
+            decisions = DecisionLog(await stack.enter_async_context(publisher(quick)), key, routing.secret.encode())
+        fed: list[Live] = []
+
+        def absorb(step: Step) -> None:
+            fed[0].absorb(step)
+
+        client = await stack.enter_async_context(RouterClient(kafka, trust, view, decisions, absorb=absorb))
+        live = Live(client.view, _clock, settings)  # nothing was awaited since the view came to be, so no epoch was missed
+        fed.append(live)
+        gateway = Gateway(apikeys.ApiKeys(held), client.pick, _clock, routing.rate) if routing and held else None
+        stack.push_async_callback(_cancelled, asyncio.create_task(_pulse(live), name="catalog-pulse"))
+        click.echo(f"catalog of {trust.network} on {serving.address_of(listening)}")
+        return await serving.serve(create_app(live, gateway, cors_origins), listening, live.hub.close)
+
+
+async def _pulse(live: Live) -> None:
+    while True:
+        try:
+            live.tick()
+        except Exception as error:
+            _log.error("the catalog missed a tick: %s", type(error).__name__)
+        await asyncio.sleep(TICK_S)
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
