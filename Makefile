@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka clean
+.PHONY: help setup browser demo test lint bench kafka clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -27,7 +27,12 @@ setup: $(STAMP)  ## the virtual environment in .venv, with the command b3iq-stre
 demo: $(STAMP)  ## the whole network in one terminal: broker, processor, router, fleet (Python alone)
 	@$(BIN)/b3iq-streams demo
 
-test: $(VENV)/.dev  ## every test, against a real Apache Kafka
+browser: $(VENV)/.dev  # for the tests of the page: the Chromium found, else the system's package; with neither they fail
+	@$(BIN)/python -c 'import sys; from tests.catalog.browser.chromium import chromium; sys.exit(not chromium())' \
+	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	  || echo "no Chromium, and no way to install one: the tests of the page will fail" >&2
+
+test: browser  ## every test, against a real Apache Kafka and in a real browser
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev  ## ruff, mypy strict, import-linter

@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "audit": Entry("b3iq_streams.audit.command:command", "Replay past decisions, explain them, ask what if."),
+    "catalog": Entry("b3iq_streams.catalog.command:command", "Serve models, readiness and changes over HTTP, and the page."),
     "codes": Entry("b3iq_streams.cli_contract:codes", "Explain a code, or list them all."),
     "demo": Entry("b3iq_streams.demo.command:command", "Run everything on this machine, with a simulated fleet."),
     "emit": Entry("b3iq_streams.cli_emit:emit", "Sign facts, given as lines of JSON, and append them."),
@@ -42,13 +43,18 @@ COMMANDS: dict[str, Entry] = {
 """Every command; adding one is adding a line here."""
 
 EXTRAS = {
+    "fastapi": "catalog",
     "faust": "processor",
     "mode": "processor",
     "prometheus_client": "processor",
     "confluent_kafka": "demo",
     "duckdb": "audit",
     "pyarrow": "audit",
+    "pyrate_limiter": "catalog",
     "rich": "demo",
+    "sortedcontainers": "catalog",
+    "starlette": "catalog",
+    "uvicorn": "catalog",
 }
 """Which extra brings a package that the base install lacks."""
 
