@@ -14,13 +14,6 @@ from b3iq_streams.catalog import apikeys, serving
 from b3iq_streams.errors import UserError
 from tests.factory import TRUST, key
 
-ENTRY = cli.Entry("b3iq_streams.catalog.command:command", "Serve the public catalog.")
-
-
-@pytest.fixture(autouse=True)
-def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "catalog", ENTRY)
-
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """Exit code, output and complaint of `catalog` with these arguments."""

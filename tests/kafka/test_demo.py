@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import orjson
 import pytest
 
@@ -51,12 +52,12 @@ def workers(directory: Path) -> list[int]:
     return [int(line.split()[0]) for line in listed if "b3iq_streams.cli processor" in line and str(directory) in line]
 
 
-def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
-    """Read progress until it says so."""
+def wait_for_line(process: "subprocess.Popen[str]", text: str) -> str:
+    """Read progress until it says so; the line."""
     assert process.stderr is not None
     for line in process.stderr:
         if text in line:
-            return
+            return line
     raise AssertionError(f"it ended without saying {text!r}")
 
 
@@ -92,8 +93,12 @@ def test_a_whole_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["processor starts", "paid calls are served"])
 def test_ctrl_c(moment: str, tmp_path: Path) -> None:
-    """Ends it at any time: with its line and exit code 0, soon, and with no process and no file left."""
+    """Ends it at any time: with its line and exit code 0, soon, and with no process and no file left. Until then the
+    catalog's page is where the demo says."""
     with demo(tmp_path, "--json") as process:
+        address = wait_for_line(process, "the catalog and its page are on").split()[-1]
+        page = httpx2.get(f"{address}/")
+        assert (200, True) == (page.status_code, "<title>" in page.text)
         wait_for_line(process, moment)
         assert len(workers(tmp_path)) == 1
         process.send_signal(signal.SIGINT)

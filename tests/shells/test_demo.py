@@ -209,7 +209,7 @@ def test_what_makes_a_run_fail(run: Summary, failures: list[str]) -> None:
 
 
 PICTURE = Picture(
-    elapsed_ms=12_000, doing="paid calls are served", profiles=3, eligible=1,
+    elapsed_ms=12_000, doing="paid calls are served", address="http://127.0.0.1:8080", profiles=3, eligible=1,
     gates=dict.fromkeys(Gate, 2), blockers=[Blocker(Gate.NODE, "heartbeat_stale", 1)],
     changes=[Change(T0, Flip("closed", "node-7/p0", ("heartbeat_stale",)))],
     calls={"processor_lag": 4, ALLOWED: 9}, refused_facts={"invalid_signature": 2}, events=77,
@@ -225,7 +225,16 @@ def test_the_view_fits_any_terminal(width: int, height: int) -> None:
     text = console.export_text()
     assert height >= text.count("\n")
     if width == 120:
-        for shown in ("heartbeat_stale", "node-7/p0", "invalid_signature", "processor_lag", "3100 ms", "allowed", "77 facts"):
+        for shown in (
+            "heartbeat_stale",
+            "node-7/p0",
+            "invalid_signature",
+            "processor_lag",
+            "3100 ms",
+            "allowed",
+            "77 facts",
+            "http://127.0.0.1:8080",
+        ):
             assert shown in text
 
 

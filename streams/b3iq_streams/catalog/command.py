@@ -18,21 +18,18 @@ from b3iq_streams.catalog.app import create_app
 from b3iq_streams.catalog.cli_keys import keys
 from b3iq_streams.catalog.gateway import Gateway
 from b3iq_streams.catalog.hub import HubSettings
-from b3iq_streams.catalog.live import TICK_S, Live, LiveSettings
-from b3iq_streams.catalog.standing import Moment
+from b3iq_streams.catalog.live import LiveSettings
+from b3iq_streams.catalog.opening import clock, opened
 from b3iq_streams.cli_options import kafka_options, path_option, trust_option
-from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import publisher
-from b3iq_streams.router.client import RouterClient
 from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
-from b3iq_streams.router.partition import Step, ViewSettings
+from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.settings import KafkaSettings
 
 LEVELS = ("debug", "info", "warning", "error")
 DECISION_WAIT_S = 5.0
 """How long a caller is kept waiting for its decision to be in the log."""
-_log = logging.getLogger(__name__)
 
 
 class Routing(NamedTuple):
@@ -126,10 +123,6 @@ def _routing(router_key: Path | None, api_keys: Path | None, secret: str | None,
     return Routing(router_key, api_keys, secret, rate)
 
 
-def _clock() -> Moment:
-    return Moment(now_ms(), monotonic_ms())
-
-
 async def _serve(
     kafka: KafkaSettings,
     trust: RootTrust,
@@ -145,29 +138,7 @@ async def _serve(
             held, key = apikeys.load(routing.api_keys), key_files.load(routing.router_key)
             quick = kafka.model_copy(update={"delivery_s": min(kafka.delivery_s, DECISION_WAIT_S)})
             decisions = DecisionLog(await stack.enter_async_context(publisher(quick)), key, routing.secret.encode())
-        fed: list[Live] = []
-
-        def absorb(step: Step) -> None:
-            fed[0].absorb(step)
-
-        client = await stack.enter_async_context(RouterClient(kafka, trust, view, decisions, absorb=absorb))
-        live = Live(client.view, _clock, settings)  # nothing was awaited since the view came to be, so no epoch was missed
-        fed.append(live)
-        gateway = Gateway(apikeys.ApiKeys(held), client.pick, _clock, routing.rate) if routing and held else None
-        stack.push_async_callback(_cancelled, asyncio.create_task(_pulse(live), name="catalog-pulse"))
+        client, live = await stack.enter_async_context(opened(kafka, trust, view, settings, decisions))
+        gateway = Gateway(apikeys.ApiKeys(held), client.pick, clock, routing.rate) if routing and held else None
         click.echo(f"catalog of {trust.network} on {serving.address_of(listening)}")
         return await serving.serve(create_app(live, gateway, cors_origins), listening, live.hub.close)
-
-
-async def _pulse(live: Live) -> None:
-    while True:
-        try:
-            live.tick()
-        except Exception as error:
-            _log.error("the catalog missed a tick: %s", type(error).__name__)
-        await asyncio.sleep(TICK_S)
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

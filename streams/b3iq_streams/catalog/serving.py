@@ -8,7 +8,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -52,38 +53,48 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve(app: ASGIApp, listening: socket.socket, ending: Callable[[], None]) -> signal.Signals:
-    """Serve until SIGTERM or SIGINT, and say which. `ending` is called at the signal, to end answers that have no end."""
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
-        limit_concurrency=CONNECTIONS_MAX,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_S,
+@asynccontextmanager
+async def running(app: ASGIApp, listening: socket.socket, ending: Callable[[], None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Serve for the length of a block, as a task that should not end before. `ending` ends answers that have no end."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+            limit_concurrency=CONNECTIONS_MAX,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE_S,
+        )
     )
-    server, loop = _Server(config), asyncio.get_running_loop()
-    received: list[signal.Signals] = []
-
-    def stop(number: signal.Signals) -> None:
-        received.append(number)
+    task = asyncio.create_task(server.serve(sockets=[listening]), name="catalog-server")
+    try:
+        yield task
+    finally:
         ending()
         server.should_exit = True
+        await task
 
+
+async def serve(app: ASGIApp, listening: socket.socket, ending: Callable[[], None]) -> signal.Signals:
+    """Serve until SIGTERM or SIGINT, and say which. `ending` is called then, to end answers that have no end."""
+    loop, received = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, received.put_nowait, number)
     try:
-        await server.serve(sockets=[listening])
+        async with running(app, listening, ending) as server:
+            asked = asyncio.create_task(received.get())
+            await asyncio.wait({server, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    return received[0] if received else signal.SIGTERM
+    return signal.SIGTERM if asked.cancelled() else asked.result()
 
 
 def quiet() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import click
 import orjson
 
+from b3iq_streams.catalog import serving
 from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.demo.ending import end
 from b3iq_streams.demo.ground import Ground, ground
@@ -43,6 +45,9 @@ class Signals(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Only the line of counts on stdout, progress on stderr.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Use this Kafka instead of an embedded broker.")
 @click.option(
+    "--port", type=click.IntRange(0, 65_535), default=0, help="Where to serve the catalog's page.  [default: any free port]"
+)
+@click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
@@ -50,9 +55,10 @@ class Signals(NamedTuple):
 )
 @click.pass_context
 def command(
-    ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None, keep: Path | None
+    ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None, port: int,
+    keep: Path | None,
 ) -> None:  # fmt: skip
-    """Run everything on this machine: broker, processor, router, a fleet in all kinds of trouble, paid calls.
+    """Run everything on this machine: broker, processor, router, catalog, a fleet in all kinds of trouble, paid calls.
 
     Kills the processor once, to show that the router closes and opens again. Ends with one line of JSON: what was
     counted, and whether a recount of the log from nothing agrees. With --seconds, an outage is seen to its end.
@@ -61,12 +67,13 @@ def command(
     plan = Plan(nodes, seed, seconds)
     if keep is not None:
         prepare(keep)
-    with ground(bootstrap) as on, TemporaryDirectory(prefix="b3iq-demo-") as name:
+    serving.quiet()
+    with serving.listen("127.0.0.1", port) as listening, ground(bootstrap) as on, TemporaryDirectory(prefix="b3iq-demo-") as name:
         directory = Path(name)
         world = World.generate(f"b3iq-demo-{secrets.token_hex(4)}")
         world.save(directory / KEYS)
         try:
-            summary = asyncio.run(_run(plan, on, world, directory, as_json, began_ms, keep))
+            summary = asyncio.run(_run(plan, on, world, directory, listening, as_json, began_ms, keep))
         except ProcessorDied as died:
             click.echo("\n".join(["last lines of the processor's log:", *died.log]), err=True)
             raise
@@ -78,10 +85,19 @@ def command(
     ctx.exit(1 if summary.failures else 0)
 
 
-async def _run(plan: Plan, on: Ground, world: World, directory: Path, as_json: bool, began_ms: int, keep: Path | None) -> Summary:
+async def _run(
+    plan: Plan,
+    on: Ground,
+    world: World,
+    directory: Path,
+    listening: socket.socket,
+    as_json: bool,
+    began_ms: int,
+    keep: Path | None,
+) -> Summary:
     async with _signals() as wanted:
         with _display(as_json) as display:
-            async with opened(on, world, directory, display, began_ms) as parts:
+            async with opened(on, world, directory, listening, display, began_ms) as parts:
                 wanted.playing.set()
                 stopped = await play(parts, plan, wanted.stop)
                 found = await end(parts, stopped, wanted.hurry)

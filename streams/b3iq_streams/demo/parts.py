@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from b3iq_streams import kafka
+from b3iq_streams.catalog import serving
+from b3iq_streams.catalog.app import create_app
+from b3iq_streams.catalog.live import LiveSettings
+from b3iq_streams.catalog.opening import opened as catalog_opened
 from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.demo import tail
 from b3iq_streams.demo.ground import Ground, prepare
@@ -26,6 +31,8 @@ from b3iq_streams.world import TRUST_FILE, World
 
 KEYS = "world"
 STEP_S = 0.05
+SPARK_STEP_MS = 2_000
+"""The page's sparklines remember two minutes: about as long as somebody watches a demo."""
 
 
 class Display(Protocol):
@@ -53,6 +60,10 @@ class Parts:
     tally: Tally
     tail: Tail
     following: asyncio.Task[None]
+    serving: "asyncio.Task[None]"
+    """The catalog, which ends with the demo and not before."""
+    address: str
+    """Where its page is."""
     began_ms: int
     doing: str = ""
     outage: Outage | None = None
@@ -79,6 +90,7 @@ class Parts:
         return Picture(
             elapsed_ms=self.elapsed_ms,
             doing=self.doing,
+            address=self.address,
             profiles=len(entries),
             eligible=sum(entry.eligible for entry in entries),
             gates=gates(entries),
@@ -99,8 +111,10 @@ class Parts:
 
 
 @asynccontextmanager
-async def opened(on: Ground, world: World, directory: Path, display: Display, began_ms: int) -> AsyncIterator[Parts]:
-    """The parts, running: topics, policy, processor, router. Nobody sends or asks anything yet."""
+async def opened(
+    on: Ground, world: World, directory: Path, listening: socket.socket, display: Display, began_ms: int
+) -> AsyncIterator[Parts]:
+    """The parts, running: topics, policy, processor, router, catalog. Nobody sends or asks anything yet."""
     tally, log = Tally(), Tail()
     display.say(monotonic_ms() - began_ms, on.story)
     await prepare(on)
@@ -112,10 +126,18 @@ async def opened(on: Ground, world: World, directory: Path, display: Display, be
             log.begin(*await tail.bounds(gauge))
             decisions = DecisionLog(publisher, world.roles["router"], secrets.token_bytes(32))
             settings = ViewSettings(stamped=on.stamped)
-            async with RouterClient(on.kafka, world.trust, settings, decisions, tally.accepted) as client:
+            live_settings = LiveSettings(spark_step_ms=SPARK_STEP_MS)
+            async with (
+                catalog_opened(on.kafka, world.trust, settings, live_settings, decisions, tally.accepted) as (client, live),
+                serving.running(create_app(live), listening, live.hub.close) as server,
+            ):
+                address = serving.address_of(listening)
+                display.say(monotonic_ms() - began_ms, f"the catalog and its page are on {address}")
                 following = asyncio.create_task(log.follow(on.kafka))
                 try:
-                    yield Parts(on, world, display, worker, publisher, gauge, client, tally, log, following, began_ms)
+                    yield Parts(
+                        on, world, display, worker, publisher, gauge, client, tally, log, following, server, address, began_ms
+                    )
                 finally:
                     following.cancel()
                     await asyncio.gather(following, return_exceptions=True)

@@ -32,7 +32,7 @@ async def play(parts: Parts, plan: Plan, stop: asyncio.Event) -> bool:
     senders = [asyncio.create_task(_feed(parts, fleet)), asyncio.create_task(_call(parts, fleet, plan.seed))]
     look = asyncio.create_task(_look(parts))
     try:
-        everybody: set[asyncio.Future[Any]] = {script, stopped, look, *senders, parts.following, parts.worker.died}
+        everybody: set[asyncio.Future[Any]] = {script, stopped, look, *senders, parts.following, parts.serving, parts.worker.died}
         done, _ = await asyncio.wait(everybody, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

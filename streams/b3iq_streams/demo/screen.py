@@ -72,7 +72,12 @@ def frame(picture: Picture) -> Layout:
 
 def _header(picture: Picture) -> Panel:
     counts = f"{picture.events} facts · {picture.eligible} of {picture.profiles} profiles eligible"
-    text = Text.assemble((f"{picture.doing}\n", "bold"), f"{picture.elapsed_ms / 1_000:.0f} s · {counts} · Ctrl-C ends it")
+    text = Text.assemble(
+        (f"{picture.doing}\n", "bold"),
+        f"{picture.elapsed_ms / 1_000:.0f} s · {counts} · ",
+        (picture.address, "cyan"),
+        " · Ctrl-C ends it",
+    )
     return Panel(text, title="b3iq-streams demo", title_align="left")
 
 

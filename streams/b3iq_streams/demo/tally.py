@@ -40,6 +40,8 @@ class Picture(NamedTuple):
 
     elapsed_ms: int
     doing: str
+    address: str
+    """Where the catalog's page is."""
     profiles: int
     eligible: int
     gates: Mapping[Gate, int]
