@@ -12,16 +12,23 @@ from tests.kafka.support import Endpoint
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCK = re.compile(r"<!-- run -->\n```bash\n(.*?)```\n(?:```text\n(.*?)```)?", re.DOTALL)
-VOLATILE = re.compile(r"\d+\.\d+|[0-9a-f]{32,}")
+VOLATILE = re.compile(r"\d+\.\d+|[0-9a-f]{32,}|\d{10,13}")
+
+
+def free_port() -> str:
+    """A port that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def test_the_walkthrough_works_as_it_is_written(private_kafka: Endpoint, tmp_path: Path) -> None:
     """Every command of the walkthrough succeeds, and what the README shows is what it prints."""
     blocks = BLOCK.findall(README)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    script = "set -eu\n" + "\n".join(commands for commands, _ in blocks).replace("6066", port) + "\nkill %1; wait %1\n"
+    script = "set -eu\n" + "\n".join(commands for commands, _ in blocks) + "\nkill %2 %1; wait %2 %1\n"
+    ports = {shown: free_port() for shown in ("6066", "8080")}
+    for shown, port in ports.items():
+        script = script.replace(shown, port)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "B3IQ_BOOTSTRAP": private_kafka.bootstrap,
@@ -37,7 +44,7 @@ def test_the_walkthrough_works_as_it_is_written(private_kafka: Endpoint, tmp_pat
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
-    printed, complaints = out.read_text(), err.read_text()
+    printed, complaints = out.read_text().replace(f":{ports['8080']}", ":8080"), err.read_text()
     assert 0 == code, printed + complaints
     seen = {VOLATILE.sub("*", line) for line in printed.splitlines()}
     shown = [line for _, text in blocks for line in text.splitlines()]

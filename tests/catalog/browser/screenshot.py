@@ -1,6 +1,6 @@
-"""Writes the picture of the page that the README shows: the overview over the stand-in's network, as PNG of at most 150 kB.
+"""Writes the picture of the page that the README shows, from a catalog that runs (the demo's, say): a PNG of at most 150 kB.
 
-`python -m tests.catalog.browser.screenshot FILE.png [--view profiles] [--theme dark]`
+`python -m tests.catalog.browser.screenshot http://127.0.0.1:8080 FILE.png [--view profiles] [--theme dark]`
 """
 
 import argparse
@@ -8,18 +8,17 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
-from tests.catalog.browser import standin
 from tests.catalog.browser.chromium import MISSING, chromium
-from tests.catalog.browser.steps import VIEWS, visit
+from tests.catalog.browser.steps import VIEWS, live, settled
 
 BYTES_MAX = 150_000
-NODES = 64
 SIZE: ViewportSize = {"width": 1200, "height": 760}
 
 
 def main() -> None:
     """Take the picture; ends with an error if it is too large."""
     parser = argparse.ArgumentParser(description="A picture of the catalog's page.")
+    parser.add_argument("address")
     parser.add_argument("file", type=Path)
     parser.add_argument("--view", choices=VIEWS, default="overview")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
@@ -27,10 +26,12 @@ def main() -> None:
     path = chromium()
     if path is None:
         raise SystemExit(MISSING)
-    with standin.serve(NODES) as stage, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
         page = browser.new_page(viewport=SIZE, color_scheme=options.theme, reduced_motion="reduce")
-        visit(page, stage, options.view)
+        page.goto(options.address.rstrip("/") + "/" + VIEWS[options.view][0])
+        live(page)
+        settled(page, options.view)
         picture = page.screenshot(path=options.file)
         browser.close()
     print(f"{options.file}: {len(picture)} bytes")
