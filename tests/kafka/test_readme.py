@@ -26,9 +26,9 @@ def test_the_walkthrough_works_as_it_is_written(private_kafka: Endpoint, tmp_pat
     """Every command of the walkthrough succeeds, and what the README shows is what it prints."""
     blocks = BLOCK.findall(README)
     script = "set -eu\n" + "\n".join(commands for commands, _ in blocks) + "\nkill %2 %1; wait %2 %1\n"
-    ports = {shown: free_port() for shown in ("6066", "8080")}
-    for shown, port in ports.items():
-        script = script.replace(shown, port)
+    ports = {written: free_port() for written in ("6066", "8080")}
+    for written, port in ports.items():
+        script = script.replace(written, port)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "B3IQ_BOOTSTRAP": private_kafka.bootstrap,
