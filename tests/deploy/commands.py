@@ -25,7 +25,7 @@ def parse(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, environment
         monkeypatch.setenv(name, value)
     command: click.Command = cli
     rest = list(arguments)
-    name = "b3iq-streams"
+    name: str | None = "b3iq-streams"
     while isinstance(command, click.Group):
         with command.make_context(name, rest) as context:
             rest = [*context._protected_args, *context.args]

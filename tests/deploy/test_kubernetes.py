@@ -125,7 +125,8 @@ def of(overlay: str, kind: str, name: str) -> Manifest:
 def selected(selector: dict[str, Any], item: Manifest) -> bool:
     """Whether the pods of a workload are among those selected."""
     labels: dict[str, str] = item["spec"]["template"]["metadata"]["labels"]
-    return selector.get("matchLabels", selector).items() <= labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", selector)
+    return wanted.items() <= labels.items()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
