@@ -9,7 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from b3iq_schemas.topics import BENCHMARKS, CHECKPOINT, ELIGIBILITY_CHANGES, HEARTBEATS, REGISTRATIONS, ROUTE_HEALTH, TOPICS
+from b3iq_schemas.topics import (
+    BENCHMARKS,
+    CHECKPOINT,
+    ELIGIBILITY_CHANGES,
+    HEARTBEATS,
+    INPUTS,
+    REGISTRATIONS,
+    ROUTE_HEALTH,
+    TOPICS,
+)
 from b3iq_streams import kafka
 from b3iq_streams.clock import now_ms
 from b3iq_streams.devkafka import LocalKafka
@@ -121,7 +130,7 @@ def checkpoint_bytes(net: Network) -> float:
 
 
 def rebuild(net: Network) -> tuple[float, int]:
-    """Seconds from the start of a worker that has nothing but the topics to its first mark everywhere; heartbeats re-folded."""
+    """Seconds from the start of a worker that has nothing but the topics to its first mark everywhere; records folded."""
 
     async def create() -> None:
         async with kafka.admin(net.settings) as admin:
@@ -134,6 +143,5 @@ def rebuild(net: Network) -> tuple[float, int]:
         for seen in marks.seen:
             first.setdefault(seen.partition, seen)
         worker.end()
-    return (max(seen.logged_at_ms for seen in first.values()) - worker.began_ms) / 1_000, sum(
-        net.ends(HEARTBEATS)[HEARTBEATS].values()
-    )
+    folded = sum(sum(ends.values()) for ends in net.ends(*INPUTS).values())
+    return (max(seen.logged_at_ms for seen in first.values()) - worker.began_ms) / 1_000, folded

@@ -1,16 +1,18 @@
-"""After the loss of everything but the topics: no data directory, no checkpoint, no committed offsets; and nothing is lost."""
+"""What operators do with a processor that was stopped: restore it from the topics alone, upgrade its fold."""
 
+import asyncio
 import shutil
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from b3iq_schemas.topics import CHECKPOINT, TOPICS
+from b3iq_schemas.topics import CHECKPOINT, ELIGIBILITY_CHANGES, TOPICS
 from b3iq_streams import kafka
+from b3iq_streams.core.chain import read_mark
 from b3iq_streams.kafka import Layout
 from b3iq_streams.processor.names import changelog
 from tests.kafka.load import Load
-from tests.kafka.network import Network, until
-from tests.kafka.recount import finish
+from tests.kafka.network import PATIENCE_S, Network, until
+from tests.kafka.recount import contents, finish
 from tests.kafka.support import admin_client
 from tests.kafka.witness import Witness
 
@@ -22,14 +24,9 @@ async def lose_everything_but_the_topics(network: Network) -> None:
     async with kafka.admin(network.settings) as admin, admin_client(network.settings.bootstrap) as client:
         await _forget(client, network.group)
         await admin.delete(name)
-        left: set[str] = {name}
-
-        async def look() -> None:
-            left.clear()
-            left.update(await admin.layouts((name,)))
-
-        while left:
-            await look()
+        async with asyncio.timeout(PATIENCE_S):
+            while await admin.layouts((name,)):  # noqa: ASYNC110  a remote condition
+                await asyncio.sleep(0.05)
         await admin.create(name, Layout(network.partitions, 1), TOPICS[CHECKPOINT].config)
 
 
@@ -55,3 +52,22 @@ async def test_everything_but_the_topics_is_lost(network: Network) -> None:
             await witness.progress()
         await finish(network, witness)
     assert "alarm" not in second.log.lower(), second.log
+
+
+async def test_another_fold_takes_over_after_a_clean_stop(network: Network) -> None:
+    """It believes no checkpoint of another fold: it rebuilds from the inputs, says so on the chain, and goes on from there."""
+    async with Witness(network).watching() as witness, Load(network).running():
+        first = network.worker(static=False)
+        await witness.progress(5)
+        await first.stop()
+        ended = witness.epochs
+        second = network.worker(static=False, fold=2)
+        await until(
+            lambda: all(a > b + 2 for a, b in zip(witness.epochs, ended, strict=True)), f"the chain goes on; {second.log}"
+        )
+        await second.stop()
+    for partition, log in (await contents(network, [ELIGIBILITY_CHANGES])).items():
+        read = [mark for mark, _ in filter(None, (read_mark(record.value or b"") for record in log if record.key == b"~mark"))]
+        after = [mark for mark in read if mark.fold == 2]
+        assert [True, False] == [mark.rebuilt is not None for mark in after[:2]], partition
+        assert "recorded_by_another_fold" in second.log
