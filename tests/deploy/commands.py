@@ -21,8 +21,8 @@ SETTINGS = {f"B3IQ_{name.upper()}" for kind in (KafkaSettings, TrustSettings) fo
 
 def parse(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> click.Context:
     """The command's context, as the command line makes it; raises what it would complain of."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
     command: click.Command = cli
     rest = list(arguments)
     name: str | None = "b3iq-streams"
