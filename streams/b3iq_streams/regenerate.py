@@ -102,13 +102,13 @@ class _Steps:
         await self._carry(records, plan)
         await self._replace(doomed, layouts[HOLDS].replication_factor, plan)
         if self.dry_run:
-            self.say(f"would write {change.out_trust}; nothing was changed")
+            self.say(f"write {change.out_trust}; so far nothing was changed")
             return
         await self._stopped()
         records = await self._carry(await self._records(), plan)  # and what was said meanwhile, not knowing of the change
         made = generation.next_trust(change.trust, generation.newest(records, change.trust).policy).model_dump(mode="json")
+        self.say(f"write {change.out_trust}: give it to every processor, router and catalog, then start them")
         write(change.out_trust, orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        self.say(f"wrote {change.out_trust}: give it to every processor, router and catalog, then start them")
         change.plan_file.unlink()
 
     def _finished(self, layouts: Mapping[str, Layout]) -> None:
@@ -187,17 +187,19 @@ class _Steps:
         for _ in range(ROUNDS):
             lacking = list(generation.lacking_policies(records, plan.partitions, trust))
             lost, seqs = uncarried(records, plan.partitions_before, plan.partitions, trust, envelope.verify)
-            for partition, revision, _ in lacking:
-                self.say(f"publish policy revision {revision} on partition {partition}")
-            for node_id, hold in sorted(lost.items()):
-                self.say(f"sign again that {node_id} is held: {hold.reason} ({hold.actor})")
-            if self.dry_run or not (lacking or lost):
+            if not (lacking or lost):
                 return records
             async with kafka.publisher(self.settings) as publisher:
                 for partition, revision, value in lacking:
-                    await (await publisher.send(POLICIES, str(revision).encode(), value, partition))
+                    self.say(f"publish policy revision {revision} on partition {partition}")
+                    if not self.dry_run:
+                        await (await publisher.send(POLICIES, str(revision).encode(), value, partition))
                 for node_id, hold in sorted(lost.items()):
-                    await publisher.publish([self._hold(node_id, hold, seqs[node_id])])
+                    self.say(f"sign again that {node_id} is held: {hold.reason} ({hold.actor})")
+                    if not self.dry_run:
+                        await publisher.publish([self._hold(node_id, hold, seqs[node_id])])
+            if self.dry_run:
+                return records
             records = await self._records()
         raise UserError(f"not everything could be carried over, such as {min(lost, default='a policy')}: this goes no further")
 
@@ -209,10 +211,12 @@ class _Steps:
 
     async def _replace(self, doomed: list[str], replication_factor: int, plan: Plan) -> None:
         for name in doomed:
-            self.say(f"delete {name} and make it anew with {plan.partitions} partitions")
+            self.say(f"delete {name}")
             if not self.dry_run:
                 await self.admin.delete(name)
                 await self._until(lambda found, name=name: name not in found, f"deleting {name}")  # type: ignore[misc]  # bound now
+        if self.dry_run or set(self.anew) - set(await self._layouts()):
+            self.say(f"make them anew with {plan.partitions} partitions")
         if self.dry_run:
             return
         layout = Layout(plan.partitions, replication_factor)

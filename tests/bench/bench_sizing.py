@@ -55,9 +55,9 @@ def run(options: Options) -> Iterator[Row]:
         yield Row("processor memory per node of one profile", "", f"{per_node / 2**10:.1f} KiB", f"{many:,} nodes restored")
         yield Row("checkpoint on disk per node, once compacted", "", f"{checkpoint_bytes(net):,.0f} B")
         yield Row("chain on disk per idle epoch", "", f"{idle:,.0f} B")
-        seconds, heartbeats = rebuild(net)
+        seconds, records = rebuild(net)
         yield Row(
-            "rebuild from the topics alone, start to live", "", f"{seconds:.1f} s", f"{heartbeats:,} heartbeats, {many:,} nodes"
+            "rebuild from the topics alone, start to live", "", f"{seconds:.1f} s", f"{records:,} records of {many:,} nodes"
         )
 
 
@@ -67,7 +67,7 @@ def disk(net: Network, home: Path) -> Iterator[Row]:
         before = {topic: size(home, topic) for topic in TOPICS}
         asyncio.run(_append(net, profiles))
         grown = {topic: (size(home, topic) - before[topic]) / RECORDS for topic in TOPICS}
-        yield Row(f"disk per heartbeat of {profiles} profiles", "", f"{grown[HEARTBEATS]:,.0f} B", "one replica")
+        yield Row(f"disk per heartbeat, profiles: {profiles}", "", f"{grown[HEARTBEATS]:,.0f} B", "one replica")
         if profiles == 1:
             for topic in (REGISTRATIONS, BENCHMARKS, ROUTE_HEALTH):
                 yield Row(f"disk per record of {topic}", "", f"{grown[topic]:,.0f} B", "one replica")

@@ -65,6 +65,15 @@ def test_a_hold_that_moves_is_lost_until_it_is_signed_again(log: Log) -> None:
     assert set() == log.lost()
 
 
+def test_any_larger_number_of_partitions_will_do(log: Log) -> None:
+    """Also one that is no multiple, where a node may move to a partition that was there before."""
+    for node in NODES:
+        log.hold(node, True)
+    moved = {node for node in NODES if partition_for(node.encode(), 3) != partition_for(node.encode(), BEFORE)}
+    assert moved == set(uncarried(log.records, BEFORE, 3, TRUST, VERIFY)[0])
+    assert any(partition_for(node.encode(), 3) < BEFORE for node in moved)
+
+
 def test_a_resumed_node_is_not_held_again(log: Log) -> None:
     """Its last word was a resume."""
     log.hold(MOVED, True)

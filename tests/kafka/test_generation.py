@@ -1,10 +1,10 @@
 """More partitions, rehearsed on a real broker: the command interrupted before everything it does, killed, and run again."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ NODES = [f"node-{i:02}" for i in range(1, 17)]
 MOVED = [node for node in NODES if partition_for(node.encode(), BEFORE) != partition_for(node.encode(), AFTER)]
 STAYED = [node for node in NODES if node not in MOVED]
 HELD = {MOVED[0], MOVED[1], STAYED[0]}
-RESUMED = MOVED[2]
+RESUMED, LATE = MOVED[2], MOVED[3]
+CLOSED = HELD | {LATE}
 
 
 class Interrupted(BaseException):
@@ -130,26 +131,51 @@ def next_of(network: Network) -> NextGeneration:
     return NextGeneration(network.settings, network.world, directory, AFTER, network.group, network.workers)
 
 
+async def say_late(network: Network) -> None:
+    """A pause in the middle of the change, by a producer that does not know yet that there are more partitions."""
+    late = hold(network, LATE, True)
+    async with kafka.publisher(network.settings) as publisher:
+        await (await publisher.send(*late, partition_for(late.key, BEFORE)))
+
+
+def and_then_late(network: Network) -> Callable[..., Any]:
+    """The step that deletes, and a late pause right after it: nothing but the last look can find that."""
+    replace_topics = regenerate._Steps._replace
+
+    async def step(self: Any, *arguments: Any) -> None:
+        await replace_topics(self, *arguments)
+        await say_late(network)
+
+    return step
+
+
+async def held(network: Network) -> set[str]:
+    """Nodes that are held after the change, by the topics alone."""
+    said = (await contents(network, KEPT)).values()
+    return set(in_force([record for found in said for record in found], AFTER, network.trust, verify))
+
+
 async def interrupted_everywhere(network: Network) -> list[str]:
-    """Run the command, ended before the first thing it does, then before the second, and so on until it is through."""
-    for nth in range(1, 60):
+    """Run the command again and again, each time ended after the one next thing that it does; all that it ever did."""
+    done: list[str] = []
+    while not (network.directory / "next.json").exists():
         said: list[str] = []
 
-        def hear(line: str, said: list[str] = said, nth: int = nth) -> None:
+        def hear(line: str, said: list[str] = said) -> None:
             said.append(line)
-            if len(said) > nth and "becomes generation" not in line:
+            if len(said) > 2:  # the first line says what it is about
                 raise Interrupted
 
-        try:
+        with contextlib.suppress(Interrupted):
             await run(network, hear)
-        except Interrupted:
-            assert not (network.directory / "next.json").exists()
-            continue
-        return said
-    raise AssertionError("it never got through")
+        done.append(said[1])
+        assert len(done) == len(set(done)), f"done twice: {done[-1]}"
+        if done[-1] == f"delete {ELIGIBILITY_CHANGES}":
+            await say_late(network)
+    return done
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def routers(network: Network, made: Network) -> AsyncIterator[tuple[RouterClient, RouterClient]]:
     """A router with the old trust file, and one with the new."""
     async with RouterClient(network.settings, network.trust) as old, RouterClient(network.settings, made.trust) as new:
@@ -169,15 +195,15 @@ async def second_life(network: Network) -> None:
     async with Witness(made).watching() as witness:
         made.worker(static=False)
         async with Load(made, nodes=len(NODES), scenario="healthy", junk=False).running(), routers(network, made) as (old, new):
-            await until(lambda: granted(new) >= set(NODES) - HELD, "everybody else is open again")
-            assert granted(new) == set(NODES) - HELD
+            await until(lambda: granted(new) >= set(NODES) - CLOSED, "everybody else is open again")
+            assert granted(new) == set(NODES) - CLOSED
             assert granted(old) == set()
         await finish(made, witness)
     assert Audit(made).run("verify")[0] == 0
     chain = await contents(made, [ELIGIBILITY_CHANGES])
     opened = [read_change(record.value or b"") for partition in range(AFTER)
               for record in chain[ELIGIBILITY_CHANGES, partition] if record.key != b"~mark"]  # fmt: skip
-    said = {node: [decision for key, _, decision in opened if key.startswith(node)] for node in HELD}
+    said = {node: [decision for key, _, decision in opened if key.startswith(node)] for node in CLOSED}
     for node, decisions in said.items():
         assert decisions, f"nothing was said of {node}"
         assert all(not decision["eligible"] for decision in decisions), f"{node} was opened"
@@ -193,15 +219,17 @@ async def test_holds_outlive_a_change_of_partitions(network: Network, monkeypatc
     await run(network, rehearsed.append, dry_run=True)
     assert not change(network).plan_file.exists()
     assert sum("sign again" in line for line in rehearsed) == len(HELD & set(MOVED)), rehearsed
-    last = await interrupted_everywhere(network)
-    assert "wrote" in last[-1]
-    await run(network, last.append)
-    assert "nothing to do" in last[-1]
+    done = await interrupted_everywhere(network)
+    assert {line.partition(":")[0] for line in rehearsed[1:-1]} <= {line.partition(":")[0] for line in done}
+    assert sum(LATE in line for line in done) == 1
+    await run(network, done.append)
+    assert "nothing to do" in done[-1]
     await second_life(network)
 
 
-async def test_it_refuses_what_it_cannot_prove(network: Network) -> None:
+async def test_it_refuses_what_it_cannot_prove(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processors that run or just ran, a key that cannot sign holds, an archive that ends too early, a lost plan: no step."""
+    monkeypatch.setattr(regenerate, "QUIET_MS", 2_000)
     network.worker(static=False)
     async with Witness(network).watching() as witness:
         await witness.progress()
@@ -213,14 +241,16 @@ async def test_it_refuses_what_it_cannot_prove(network: Network) -> None:
     with pytest.raises(UserError, match="can only be carried to more"):
         await run(network, partitions=BEFORE)
     before = await contents(network, [HOLDS])
-    regenerate_at = now_ms() + regenerate.QUIET_MS
-    await until(lambda: now_ms() > regenerate_at, "the chain is silent for long enough")
+    quiet_at = now_ms() + regenerate.QUIET_MS
+    await until(lambda: now_ms() > quiet_at, "the chain is silent for long enough")
     with pytest.raises(UserError, match="no operator's"):
         await run(network, operator=network.world.roles["router"])
     with pytest.raises(UserError, match="audit export"):
         await run(network, archived=lambda: {kafka.Place(ELIGIBILITY_CHANGES, 0): 1})
     assert (before, False) == (await contents(network, [HOLDS]), change(network).plan_file.exists())
+    monkeypatch.setattr(regenerate._Steps, "_replace", and_then_late(network))
     await run(network)
+    assert {LATE} == await held(network)
     (network.directory / "next.json").unlink()
     with pytest.raises(UserError, match="can only be carried to more"):
         await run(network)
@@ -234,12 +264,14 @@ async def test_killed_and_run_again(network: Network) -> None:
     await until(lambda: now_ms() > quiet_at, "the chain is silent for long enough")
     assert killed_while_it_deletes(network, archive) == -signal.SIGKILL
     assert change(network).plan_file.exists()
+    async with kafka.admin(network.settings) as admin:
+        with pytest.raises(UserError, match="not as they must be"):  # which is what a processor asks before it starts
+            await topics_admin.require(admin)
     assert (0, "") == finished(network, archive)
     made = next_of(network)
     assert made.trust.generation == network.trust.generation + 1
     assert made.trust.genesis_processors[0] == network.trust.genesis_processors[0]
     async with kafka.admin(network.settings) as admin:
         assert [] == await topics_admin.differences(admin, partitions=AFTER)
-    held = in_force([r for found in (await contents(made, KEPT)).values() for r in found], AFTER, made.trust, verify)
-    assert set(held) == HELD
+    assert await held(network) == HELD
     assert Audit(network, archive).run("verify")[0] == 0
