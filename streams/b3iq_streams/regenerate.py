@@ -68,14 +68,8 @@ class _Steps:
     def __init__(
         self, change: Change, settings: KafkaSettings, admin: Admin, source: Source, say: Callable[[str], None], dry_run: bool
     ) -> None:
-        self.change, self.settings, self.admin, self.source, self.say, self.dry_run = (
-            change,
-            settings,
-            admin,
-            source,
-            say,
-            dry_run,
-        )
+        self.change, self.settings, self.say, self.dry_run = change, settings, say, dry_run
+        self.admin, self.source = admin, source
         self.group, self.changelog = change.group_changelog
         self.anew = tuple(dict.fromkeys((self.changelog, *ANEW)))
 
