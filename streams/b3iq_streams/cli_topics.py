@@ -8,15 +8,19 @@ from b3iq_schemas.topics import TOPICS
 from b3iq_streams import kafka as kafka_clients
 from b3iq_streams import topics_admin
 from b3iq_streams.cli_options import kafka_options
+from b3iq_streams.cli_regenerate import regenerate
 from b3iq_streams.settings import KafkaSettings
 
-_PARTITIONS = "Partitions of every topic; it can never change."
+_PARTITIONS = "Partitions of every topic; another number takes a new generation (`topics regenerate`)."
 _COUNT = click.IntRange(1, 1_000)
 
 
 @click.group(no_args_is_help=False)
 def topics() -> None:
     """Create and check the topics."""
+
+
+topics.add_command(regenerate)
 
 
 @topics.command()

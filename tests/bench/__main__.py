@@ -13,7 +13,7 @@ from importlib import import_module
 
 from tests.bench.table import Options, Row, cells, render
 
-NAMES = ("fold", "replay", "verify", "audit", "latency", "deadline", "restart", "router", "catalog", "simulator")
+NAMES = ("fold", "replay", "verify", "audit", "latency", "deadline", "restart", "router", "catalog", "sizing", "simulator")
 
 
 def bench(name: str) -> Callable[[Options], Iterable[Row]]:

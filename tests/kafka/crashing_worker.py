@@ -16,9 +16,11 @@ from b3iq_schemas.eligibility import MARK_KEY
 from b3iq_schemas.envelope import parse
 from b3iq_schemas.topics import ELIGIBILITY_CHANGES
 from b3iq_streams.cli import main
+from b3iq_streams.core import owner, proposal, recovery
 from b3iq_streams.core.actions import Appended
 from b3iq_streams.core.image import HEAD_KEY
 from b3iq_streams.core.records import Outgoing
+from b3iq_streams.core.step import FOLD
 from b3iq_streams.processor import command, shell
 from b3iq_streams.processor.settings import ProcessorSettings
 from b3iq_streams.processor.shell import Shell
@@ -94,15 +96,17 @@ async def _commit(self: Shell, partition: int, cut: Mapping[str, int], inner: An
     return committed
 
 
-def environment(*, crash: tuple[str, int] | None = None, **settings: Any) -> dict[str, str]:
-    """What to add to a process's environment; `settings` are fields of `ProcessorSettings`."""
-    return {ENVIRONMENT: orjson.dumps({"crash": crash or ("", 0), "settings": settings}).decode()}
+def environment(*, crash: tuple[str, int] | None = None, fold: int = FOLD, **settings: Any) -> dict[str, str]:
+    """What to add to a process's environment; `fold` is the version it says it has, `settings` are `ProcessorSettings`'."""
+    return {ENVIRONMENT: orjson.dumps({"crash": crash or ("", 0), "fold": fold, "settings": settings}).decode()}
 
 
 if __name__ == "__main__":
     told = orjson.loads(os.environ[ENVIRONMENT])
     _crash = Crash(*told["crash"])
     mock.patch.object(command, "ProcessorSettings", functools.partial(ProcessorSettings, **told["settings"])).start()
+    for module in (owner, proposal, recovery):
+        mock.patch.object(module, "FOLD", told["fold"]).start()
     mock.patch.object(shell, "Writer", CrashingWriter).start()
     mock.patch.object(Shell, "_commit", _commit).start()
     main()

@@ -11,10 +11,11 @@ from b3iq_schemas.topics import INPUTS
 from b3iq_streams.core.actions import Intake
 from b3iq_streams.core.records import Outgoing, Record
 from b3iq_streams.processor import prober as prober_module
+from b3iq_streams.processor.guard import Vital
 from b3iq_streams.processor.inbox import Inbox, spend
 from b3iq_streams.processor.prober import Prober
 from b3iq_streams.processor.table import Image, readable
-from b3iq_streams.processor.tenure import Epoch
+from b3iq_streams.processor.tenure import Epoch, Tenure
 
 
 def records(first: int, last: int, size: int = 10) -> list[Record]:
@@ -160,3 +161,25 @@ def test_an_inbox_takes_nothing_before_its_owner_said_where_it_stands() -> None:
     inbox = Inbox()
     assert inbox.seek_id is None
     assert not inbox.move_to(0)
+
+
+async def test_a_long_recovery_is_no_hang() -> None:
+    """Before the first epoch every step of the recovery is progress, so that only one that stands still is ended."""
+
+    class Recovering:
+        performed = 0
+
+        async def advance(self, intake: Intake | None) -> None:
+            await asyncio.Event().wait()
+
+        async def abandon(self) -> None:
+            pass
+
+    engine: Any = Recovering()
+    feed: Any = None  # never asked
+    tenure = Tenure(3, engine, feed, flowing=engine.abandon, deliver=lambda _: None, on_live=lambda: None)
+    assert tenure.vital == tenure.vital == Vital("partition 3", 0, False)
+    engine.performed += 1
+    assert tenure.vital == Vital("partition 3", 1, False)
+    tenure.task.cancel()
+    await asyncio.wait([tenure.task])

@@ -1,10 +1,11 @@
-"""Topics and their settings: look, create, change. What they should be is not known here (`topics_admin.py`)."""
+"""Topics and their settings: look, create, change, delete; and the members of a group. What topics should be is not known here
+(`topics_admin.py`)."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, for_code
 
@@ -62,6 +63,26 @@ class Admin:
             (answer,) = await self._client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(config))])
             for code, message, *_ in answer.resources:
                 _check(code, message)
+
+    async def grow(self, name: str, partitions: int) -> None:
+        """Add partitions to a topic, up to that many; what it holds stays where it is."""
+        with translated(f"adding partitions to {name}"):
+            await self._client.create_partitions({name: NewPartitions(partitions)})
+
+    async def delete(self, name: str) -> None:
+        """Delete a topic with everything in it; the brokers do it a little later."""
+        with translated(f"deleting {name}"):
+            answer = await self._client.delete_topics([name])
+            for _, code in answer.topic_error_codes:
+                _check(code, None)
+
+    async def members(self, group: str) -> int:
+        """How many members a consumer group has; static ones count until their session ends."""
+        with translated(f"asking for the members of {group}"):
+            (answer,) = await self._client.describe_consumer_groups([group])
+            ((code, _, state, _, _, members, *_),) = answer.groups
+            _check(code, None)
+        return len(members) if state not in ("Empty", "Dead") else 0
 
 
 @contextmanager

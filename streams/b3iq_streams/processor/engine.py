@@ -70,6 +70,8 @@ class Engine:
         self._partition = partition
         self._conversation = owner.run()
         self._ports = ports
+        self.performed = 0
+        """Actions so far: while a partition recovers, this is what tells a long rebuild from one that hangs."""
 
     async def advance(self, intake: Intake | None) -> TakeIntake | None:
         """Answer with `intake` (None to begin) and perform what follows, up to the next intake wanted; None: over."""
@@ -85,6 +87,7 @@ class Engine:
                 await self._ports.reader.close()
                 return action
             answer = await self._perform(action)
+            self.performed += 1
 
     async def abandon(self) -> None:
         """End the conversation where it is."""

@@ -42,7 +42,8 @@ def fatal(callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
 
 
 class Vital(NamedTuple):
-    """How one thing is doing: `beats` grows with every finished epoch; `live` once the first one is in the log."""
+    """How one thing is doing: `beats` grows with every finished epoch, before the first one with every step of the
+    recovery; `live` once the first one is in the log."""
 
     what: str
     beats: int

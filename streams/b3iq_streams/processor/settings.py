@@ -41,6 +41,6 @@ class ProcessorSettings:
     stall_ms: int = 10_000
     """A live partition without a finished epoch for so long ends the process."""
     recovery_ms: int = 300_000
-    """The same for a partition that has not got live yet."""
+    """The same for a partition that has not got live yet, without any step of its recovery; a rebuild may take longer."""
     starve_ms: int = 30_000
     """An input that has more and brings nothing for so long ends the process."""

@@ -59,8 +59,8 @@ class Tenure:
 
     @property
     def vital(self) -> Vital:
-        """Progress, for the watchdog."""
-        return Vital(f"partition {self._partition}", self._epochs, self._epochs > 0)
+        """Progress, for the watchdog: epochs; before the first one, whatever the recovery does."""
+        return Vital(f"partition {self._partition}", self._epochs or self._engine.performed, self._epochs > 0)
 
     async def finish(self) -> None:
         """Finish the epoch under way, then have the owner write its checkpoint, commit and return."""
