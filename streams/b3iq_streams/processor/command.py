@@ -68,11 +68,12 @@ def command(
     )
     # Only now: importing Faust takes a second, and a mistake should be reported at once.
     from b3iq_streams.processor.app import run_worker
+    from b3iq_streams.processor.exits import read_exits
     from b3iq_streams.processor.metrics import Metrics
     from b3iq_streams.processor.owners import Owners
     from b3iq_streams.processor.pages import add_pages
 
-    metrics = Metrics()
+    metrics = Metrics(read_exits(datadir))
     owners = Owners(trust, partitions, signers, checkpoint_every_ms=checkpoint_every_ms, require_log_append_time=not relaxed)
     run_worker(
         settings,
