@@ -1,8 +1,9 @@
 """What the catalog measures: fills its part of the table in `observability/metrics.py`."""
 
+from b3iq_schemas.codes import LEAVES
 from b3iq_streams.catalog.live import Live
 from b3iq_streams.observability.collectors import Collectors
-from b3iq_streams.observability.metrics import CATALOG
+from b3iq_streams.observability.metrics import CATALOG, OTHER
 
 
 class Metrics:
@@ -28,4 +29,9 @@ class Metrics:
         made.gauge("b3iq_catalog_eligible").set(live.store.census.eligible(standing))
         made.gauge("b3iq_catalog_readers").set(live.hub.readers)
         made.gauge("b3iq_catalog_listings_composed").set(live.composed)
+        blocked = dict.fromkeys((*LEAVES, OTHER), 0)
+        for code, profiles in live.store.index.count("code"):
+            blocked[code if code in LEAVES else OTHER] += profiles
+        for code, profiles in blocked.items():
+            made.gauge("b3iq_catalog_blocked", code).set(profiles)
         return made.render()

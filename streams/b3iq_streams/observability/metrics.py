@@ -101,6 +101,7 @@ CATALOG = (
     Metric("b3iq_catalog_resolved_lag_seconds", G, "Now minus resolved time", _FRESH, _PARTITION),
     Metric("b3iq_catalog_profiles", G, "Profiles shown", _WHY),
     Metric("b3iq_catalog_eligible", G, "Profiles claimed eligible", _WRONG),
+    Metric("b3iq_catalog_blocked", G, "Profiles that a code keeps from paid traffic", _WHY, _LEAF),
     Metric("b3iq_catalog_readers", G, "Readers of changes", _TIME),
     Metric("b3iq_catalog_listings_composed", G, "How often the list of models was made", _TIME),
 )

@@ -12,7 +12,7 @@ import orjson
 from b3iq_streams.cli_options import write
 from b3iq_streams.clock import now_ms
 from b3iq_streams.errors import UserError
-from b3iq_streams.observability.metrics import OTHER, PROCESSOR, bounded
+from b3iq_streams.observability.metrics import PROCESSOR, bounded
 
 FILE = "exits.json"
 BYTES_MAX = 64 * 1024
@@ -43,9 +43,9 @@ def read_exits(datadir: Path) -> dict[str, Exits]:
 def note_exit(datadir: Path, code: str) -> None:
     """Count an exit; a full disk must not keep a process from ending."""
     noted = read_exits(datadir)
-    known = bounded(_BOUND, code) if code else OTHER
+    known = bounded(_BOUND, code)
     noted[known] = Exits(noted.get(known, Exits(0, 0)).count + 1, now_ms())
     try:
-        write(datadir / FILE, orjson.dumps(noted))
+        write(datadir / FILE, orjson.dumps({code: tuple(exits) for code, exits in noted.items()}))
     except (UserError, OSError):
         log.warning("the note of this exit could not be written")

@@ -27,11 +27,13 @@ def note_exits_in(datadir: Path) -> None:
 
 def die(code: str, detail: str) -> NoReturn:
     """Say why in one line, and end the process at once: no cleanup, no commit."""
-    log.critical("%s: %s", code, " ".join(detail.split())[:2_000])
-    for datadir in _noted_in:
-        note_exit(datadir, code)
-    logging.shutdown()
-    os._exit(EXIT_CODE)
+    try:
+        log.critical("%s: %s", code, " ".join(detail.split())[:2_000])
+        for datadir in _noted_in:
+            note_exit(datadir, code)
+        logging.shutdown()
+    finally:  # whatever goes wrong while saying so
+        os._exit(EXIT_CODE)
 
 
 def die_of(error: BaseException) -> NoReturn:
