@@ -98,7 +98,8 @@ def test_no_stranger_makes_a_label() -> None:
         metrics.on_notice(0, Notice("alarm", f"hostile_{number}", ""))
     seen = values(metrics.render())
     assert {'b3iq_notice_timestamp_seconds{code="other",level="alarm"}'} == set(seen) - before
-    assert 1_000 == seen['b3iq_events_refused_total{code="other"}'] == seen['b3iq_changes_total{code="other"}']
+    assert 1_000 == seen['b3iq_events_refused_total{code="other"}'] == seen['b3iq_notices_total{code="other",level="alarm"}']
+    assert 1_000 < seen['b3iq_changes_total{code="other"}']
 
 
 def test_a_first_event_is_an_increase() -> None:

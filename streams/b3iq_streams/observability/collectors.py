@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from b3iq_streams.observability.metrics import OTHER, Kind, Metric, bounded
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which is in no table
 
 
 class Collectors:

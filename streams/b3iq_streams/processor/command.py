@@ -1,7 +1,6 @@
 """`processor`: one worker. Checks what it was told and what the cluster has before it starts; then it runs until stopped."""
 
 import asyncio
-import logging
 from pathlib import Path
 
 import click
@@ -11,13 +10,12 @@ from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams import kafka as kafka_clients
 from b3iq_streams import keys as key_files
 from b3iq_streams import topics_admin
-from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
+from b3iq_streams.observability import logs
 from b3iq_streams.processor.names import GROUP
 from b3iq_streams.processor.settings import ProcessorSettings
 from b3iq_streams.settings import KafkaSettings
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command()
@@ -30,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option("--session-timeout-ms", type=click.IntRange(3_000, 300_000), default=10_000, show_default=True)
 @click.option("--checkpoint-every-ms", type=click.IntRange(100, 600_000), default=5_000, show_default=True)
 @click.option("--relaxed", is_flag=True, help="Accept a broker that does not stamp records (embedded broker).")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@log_options("info")
 @kafka_options
 @trust_option
 def command(
@@ -47,6 +45,7 @@ def command(
     checkpoint_every_ms: int,
     relaxed: bool,
     log_level: str,
+    log_format: str | None,
 ) -> None:
     """Fold facts into eligibility, as one worker of a group."""
     signers = [key_files.load(path) for path in key]
@@ -54,7 +53,7 @@ def command(
         raise UserError("--instance needs a --web-port that stays the same, or none")
     _make_directory(datadir)
     partitions = asyncio.run(_check_cluster(kafka, relaxed))
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(log_level, log_format)
     settings = ProcessorSettings(
         bootstrap=kafka.bootstrap,
         group=group,

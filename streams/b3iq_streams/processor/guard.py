@@ -28,7 +28,7 @@ def note_exits_in(datadir: Path) -> None:
 def die(code: str, detail: str) -> NoReturn:
     """Say why in one line, and end the process at once: no cleanup, no commit."""
     try:
-        log.critical("%s: %s", code, " ".join(detail.split())[:2_000])
+        log.critical("%s: %s", code, " ".join(detail.split())[:2_000], extra={"code": code})
         for datadir in _noted_in:
             note_exit(datadir, code)
         logging.shutdown()
