@@ -25,9 +25,9 @@ def head(epoch: int = 1, revision: int = 1) -> Head:
     return Head(epoch, epoch, f"{epoch:064x}", 1_000, revision, {}, Anchor(-1, 0, ""))
 
 
-def confirmed(*, own: bool = True, eligible: int = 5, **codes: int) -> Confirmed:
-    """An epoch that refused a record by each code."""
-    return Confirmed(head(), own, {"heartbeats": 2}, codes, 1, 1, {"eligible": 1, **codes}, eligible)
+def confirmed(code: str = "record_empty", *, own: bool = True) -> Confirmed:
+    """An epoch that refused a record by a code."""
+    return Confirmed(head(), own, {"heartbeats": 2}, {code: 1}, 1, 1, {"eligible": 1, code: 1}, 5)
 
 
 def worked(partition: int = 0) -> Metrics:
@@ -36,7 +36,7 @@ def worked(partition: int = 0) -> Metrics:
     metrics.on_assigned(partition)
     metrics.on_intake(partition, Intake(0, dict.fromkeys(INPUTS, 0), dict.fromkeys(INPUTS, 3), {}, dict.fromkeys(INPUTS, 1)))
     metrics.on_appended(partition, Appended(0, 0, 0))
-    metrics.on_confirmed(partition, confirmed(record_empty=1))
+    metrics.on_confirmed(partition, confirmed())
     metrics.on_live(partition)
     metrics.on_checkpoint(partition, 4)
     metrics.on_notice(partition, Notice("alarm", "fold_differs", "epoch 1"))
@@ -85,7 +85,9 @@ def test_promtool_has_nothing_to_say(metrics: tuple[Metric, ...], exposition: by
 
 def test_units_are_in_the_names() -> None:
     """Histograms measure seconds; whatever has a unit ends with it."""
-    assert [] == [metric.name for metric in METRICS.values() if metric.kind is Kind.HISTOGRAM and not metric.name.endswith("_seconds")]
+    assert [] == [
+        metric.name for metric in METRICS.values() if metric.kind is Kind.HISTOGRAM and not metric.name.endswith("_seconds")
+    ]
     assert [] == [metric.name for metric in METRICS.values() if re.search(r"(_ms|_s|_bytes_total|_seconds_.+)$", metric.name)]
 
 
@@ -94,7 +96,7 @@ def test_no_stranger_makes_a_label() -> None:
     metrics = worked()
     before = set(values(metrics.render()))
     for number in range(1_000):
-        metrics.on_confirmed(0, confirmed(**{f"code_{number}": 1}))
+        metrics.on_confirmed(0, confirmed(f"code_{number}"))
         metrics.on_notice(0, Notice("alarm", f"hostile_{number}", ""))
     seen = values(metrics.render())
     assert {'b3iq_notice_timestamp_seconds{code="other",level="alarm"}'} == set(seen) - before
@@ -111,10 +113,10 @@ def test_epochs_of_others_count_nothing_but_themselves() -> None:
     """Facts are counted once among all workers; another's epoch while live is contested, during recovery it is not."""
     metrics = Metrics()
     metrics.on_assigned(0)
-    metrics.on_confirmed(0, confirmed(own=False, record_empty=1))
+    metrics.on_confirmed(0, confirmed(own=False))
     assert 0 == values(metrics.render())["b3iq_contested_epochs_total"]
     metrics.on_live(0)
-    metrics.on_confirmed(0, confirmed(own=False, record_empty=1))
+    metrics.on_confirmed(0, confirmed(own=False))
     seen = values(metrics.render())
     assert (1, 2) == (seen["b3iq_contested_epochs_total"], seen['b3iq_epochs_total{proposed_by="other"}'])
     assert (0, 0) == (seen['b3iq_events_refused_total{code="record_empty"}'], seen['b3iq_changes_total{code="eligible"}'])

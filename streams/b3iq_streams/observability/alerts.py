@@ -1,4 +1,4 @@
-"""Alert rules as data; `docs/runbook.md` has a section for each of them. An alarm tells people: it never opens or closes a gate."""
+"""Alert rules as data; `docs/runbook.md` has a section for each. An alarm tells people: it never opens or closes a gate."""
 
 from typing import Any, NamedTuple
 

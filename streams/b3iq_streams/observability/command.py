@@ -1,4 +1,4 @@
-"""`observability`: the files for Prometheus and Grafana, as the table of metrics gives them; `deploy/observability/` holds them."""
+"""`observability`: the files for Prometheus and Grafana, drawn from the table of metrics; `deploy/observability/` holds them."""
 
 import json
 from collections.abc import Callable

@@ -26,7 +26,8 @@ def _quantiles(name: str, by: str = "") -> tuple[tuple[str, str], ...]:
     legend = " {{" + by + "}}" if by else ""
     grouped = f"le, {by}" if by else "le"
     return tuple(
-        (f"histogram_quantile({q}, sum by ({grouped}) (rate({name}_bucket[5m])))", f"p{int(q * 100)}{legend}") for q in (0.5, 0.99)
+        (f"histogram_quantile({q}, sum by ({grouped}) (rate({name}_bucket[5m])))", f"p{int(q * 100)}{legend}")
+        for q in (0.5, 0.99)
     )
 
 

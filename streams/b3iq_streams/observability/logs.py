@@ -59,7 +59,9 @@ def scrub(text: str) -> str:
 def _told_by_frames(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """An error's type, and where it came from; its message could repeat what was sent."""
     info = event.pop("exc_info", None)
-    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1] if info else None
+    if isinstance(info, tuple):
+        info = info[1]
+    error = info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
     if error is not None:
         event["error"] = type(error).__name__
         frames = traceback.extract_tb(error.__traceback__)

@@ -4,7 +4,9 @@ Collectors, dashboard, alerts and `docs/observability.md` are made from it. It m
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from b3iq_schemas.codes import LEAVES, Refusal
@@ -43,7 +45,7 @@ class Metric(NamedTuple):
     kind: Kind
     help: str
     question: str
-    labels: dict[str, Bound] = {}
+    labels: Mapping[str, Bound] = MappingProxyType({})
     buckets: tuple[float, ...] = SECONDS
 
     @property

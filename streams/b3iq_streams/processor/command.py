@@ -12,7 +12,7 @@ from b3iq_streams import keys as key_files
 from b3iq_streams import topics_admin
 from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
-from b3iq_streams.observability import logs
+from b3iq_streams.observability import logs, tracing
 from b3iq_streams.processor.names import GROUP
 from b3iq_streams.processor.settings import ProcessorSettings
 from b3iq_streams.settings import KafkaSettings
@@ -52,6 +52,7 @@ def command(
     if web_port == 0 and instance is not None:
         raise UserError("--instance needs a --web-port that stays the same, or none")
     _make_directory(datadir)
+    spans = [tracing.Spans(tracing.otlp_exporter())] if tracing.wanted() else []
     partitions = asyncio.run(_check_cluster(kafka, relaxed))
     logs.configure(log_level, log_format)
     settings = ProcessorSettings(
@@ -69,6 +70,7 @@ def command(
     from b3iq_streams.processor.app import run_worker
     from b3iq_streams.processor.exits import read_exits
     from b3iq_streams.processor.metrics import Metrics
+    from b3iq_streams.processor.observer import Observers
     from b3iq_streams.processor.owners import Owners
     from b3iq_streams.processor.pages import add_pages
 
@@ -78,7 +80,7 @@ def command(
         settings,
         owners.make,
         preverify=metrics.timed(owners.open_batch),
-        observer=metrics,
+        observer=Observers((metrics, *spans)),
         configure=lambda app: add_pages(app, metrics),
     )
 

@@ -125,7 +125,7 @@ class Engine:
                 ports.observer.on_confirmed(partition, action)
                 log.debug("epoch accepted")
             case Notice(level, code, detail):
-                log.log(LEVELS[level], "%s: %s", code, detail, extra={"code": code})
+                log.log(LEVELS[level], "partition %d: %s: %s", partition, code, detail, extra={"code": code})
                 ports.observer.on_notice(partition, action)
             case Exit(code, detail):
                 raise OwnerExit(code, f"partition {partition}: {detail}")

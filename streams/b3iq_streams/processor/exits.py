@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class Exits(NamedTuple):
     """How often processes with this data directory ended themselves by a code, and when the last one did."""
 
-    count: int
+    number: int
     last_at_ms: int
 
 
@@ -44,7 +44,7 @@ def note_exit(datadir: Path, code: str) -> None:
     """Count an exit; a full disk must not keep a process from ending."""
     noted = read_exits(datadir)
     known = bounded(_BOUND, code)
-    noted[known] = Exits(noted.get(known, Exits(0, 0)).count + 1, now_ms())
+    noted[known] = Exits(noted.get(known, Exits(0, 0)).number + 1, now_ms())
     try:
         write(datadir / FILE, orjson.dumps({code: tuple(exits) for code, exits in noted.items()}))
     except (UserError, OSError):
