@@ -10,6 +10,7 @@ from b3iq_streams.observability.alerts import ALERTS, RUNBOOK, rule_file
 from b3iq_streams.observability.command import FILES, render
 from b3iq_streams.observability.dashboard import PANELS
 from b3iq_streams.observability.metrics import METRICS, QUESTIONS, SERIES
+from b3iq_streams.observability.page import page
 from tests.observability.alert_cases import CASES, Case, Series
 from tests.observability.promtool import run, written
 
@@ -60,6 +61,11 @@ def test_the_committed_files_are_the_generated_ones() -> None:
     directory = ROOT / "deploy/observability"
     assert {name: render(name) for name in FILES} == {path.name: path.read_text() for path in directory.iterdir()}
     assert len(render("dashboard.json")) < 100_000
+
+
+def test_the_page_is_the_generated_one() -> None:
+    """`python -m b3iq_streams.observability.page > docs/observability.md` writes it again."""
+    assert page() == (ROOT / "docs/observability.md").read_text()
 
 
 def test_promtool_accepts_configuration_and_rules(tmp_path: Path) -> None:
