@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint bench kafka clean
+.PHONY: help setup browser promtool demo test lint bench kafka clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -32,7 +32,12 @@ browser: $(VENV)/.dev  # for the tests of the page: the Chromium found, else the
 	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
 	  || echo "no Chromium, and no way to install one: the tests of the page will fail" >&2
 
-test: browser  ## every test, against a real Apache Kafka and in a real browser
+promtool: $(VENV)/.dev  # for the tests of the alert rules: the one found, else the system's package; with neither they fail
+	@$(BIN)/python -c 'import sys; from tests.observability.promtool import promtool; sys.exit(not promtool())' \
+	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends prometheus >/dev/null; } \
+	  || echo "no promtool, and no way to install one: the tests of the alert rules will fail" >&2
+
+test: browser promtool  ## every test, against a real Apache Kafka and in a real browser
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev  ## ruff, mypy strict, import-linter

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "emit": Entry("b3iq_streams.cli_emit:emit", "Sign facts, given as lines of JSON, and append them."),
     "fleet": Entry("b3iq_streams.cli_fleet:fleet", "Simulate a fleet of nodes against a broker."),
     "keys": Entry("b3iq_streams.cli_keys:keys", "Make and look at Ed25519 key files."),
+    "observability": Entry("b3iq_streams.observability.command:command", "Dashboard and alert rules, drawn from the metrics."),
     "policy": Entry("b3iq_streams.cli_policy:policy", "Write, sign, publish and look at policy revisions."),
     "processor": Entry("b3iq_streams.processor.command:command", "Run a worker that folds facts into eligibility."),
     "router": Entry("b3iq_streams.router.command:command", "Follow eligibility as a router does."),
@@ -54,6 +55,7 @@ EXTRAS = {
     "rich": "demo",
     "sortedcontainers": "catalog",
     "starlette": "catalog",
+    "structlog": "processor",
     "uvicorn": "catalog",
 }
 """Which extra brings a package that the base install lacks."""

@@ -12,6 +12,9 @@ import click
 from b3iq_streams.errors import UserError
 from b3iq_streams.settings import KafkaSettings, TrustSettings, load
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "console")
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -40,6 +43,16 @@ def trust_option(command: Function) -> Function:
         return command(*args, trust=load(TrustSettings, trust=trust).load(), **rest)
 
     return wrapped  # type: ignore[return-value]
+
+
+def log_options(level: str) -> Callable[[Function], Function]:
+    """Adds --log-level and --log-format; the command gets `log_level` and `log_format`, the latter None for what fits stderr."""
+
+    def options(command: Function) -> Function:
+        formats = click.option("--log-format", type=click.Choice(LOG_FORMATS), help="[default: console on a terminal, else json]")
+        return click.option("--log-level", type=click.Choice(LOG_LEVELS), default=level, show_default=True)(formats(command))
+
+    return options
 
 
 def path_option(flag: str, **settings: Any) -> Callable[[Function], Function]:

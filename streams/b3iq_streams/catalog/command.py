@@ -20,14 +20,14 @@ from b3iq_streams.catalog.gateway import Gateway
 from b3iq_streams.catalog.hub import HubSettings
 from b3iq_streams.catalog.live import LiveSettings
 from b3iq_streams.catalog.opening import clock, opened
-from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import publisher
+from b3iq_streams.observability import logs
 from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
 from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.settings import KafkaSettings
 
-LEVELS = ("debug", "info", "warning", "error")
 DECISION_WAIT_S = 5.0
 """How long a caller is kept waiting for its decision to be in the log."""
 
@@ -78,7 +78,7 @@ command.add_command(keys)
 @click.option("--rate", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Calls a second of each API key.")
 @click.option("--readers-max", type=click.IntRange(1, 500), default=200, show_default=True, help="Readers of changes at once.")
 @click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Web page allowed to read; may be repeated.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
+@log_options("warning")
 @kafka_options
 @trust_option
 @click.pass_context
@@ -98,11 +98,12 @@ def serve(
     readers_max: int,
     cors_origins: tuple[str, ...],
     log_level: str,
+    log_format: str | None,
 ) -> None:
     """Follow eligibility, and answer what anybody may ask about it, until SIGTERM or Ctrl-C."""
     routing = _routing(router_key, api_keys, caller_secret, rate)
     listening = serving.listen(host, port)
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(log_level, log_format)
     serving.quiet()
     view, live = ViewSettings(bound_ms=bound_ms, stamped=not relaxed), LiveSettings(HubSettings(readers_max))
     with listening:

@@ -12,7 +12,7 @@ from b3iq_schemas.topics import ELIGIBILITY_CHANGES, HEARTBEATS, INPUTS
 from b3iq_streams.processor.clients import ConfigurationError, partition_count
 from b3iq_streams.processor.feed import Preverify
 from b3iq_streams.processor.framework import FAUST_LOG, App, SASLCredentials, SSLCredentials, Worker
-from b3iq_streams.processor.guard import die, die_of, fatal
+from b3iq_streams.processor.guard import die, die_of, fatal, note_exits_in
 from b3iq_streams.processor.names import AGENT, TABLE, changelog
 from b3iq_streams.processor.observer import Observer
 from b3iq_streams.processor.settings import ProcessorSettings
@@ -85,6 +85,7 @@ def run_worker(
     """
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    note_exits_in(settings.datadir)
     gc.set_threshold(*GC_THRESHOLDS)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

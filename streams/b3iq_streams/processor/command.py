@@ -1,7 +1,6 @@
 """`processor`: one worker. Checks what it was told and what the cluster has before it starts; then it runs until stopped."""
 
 import asyncio
-import logging
 from pathlib import Path
 
 import click
@@ -11,13 +10,12 @@ from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams import kafka as kafka_clients
 from b3iq_streams import keys as key_files
 from b3iq_streams import topics_admin
-from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
+from b3iq_streams.observability import logs, tracing
 from b3iq_streams.processor.names import GROUP
 from b3iq_streams.processor.settings import ProcessorSettings
 from b3iq_streams.settings import KafkaSettings
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command()
@@ -30,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option("--session-timeout-ms", type=click.IntRange(3_000, 300_000), default=10_000, show_default=True)
 @click.option("--checkpoint-every-ms", type=click.IntRange(100, 600_000), default=5_000, show_default=True)
 @click.option("--relaxed", is_flag=True, help="Accept a broker that does not stamp records (embedded broker).")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@log_options("info")
 @kafka_options
 @trust_option
 def command(
@@ -47,14 +45,16 @@ def command(
     checkpoint_every_ms: int,
     relaxed: bool,
     log_level: str,
+    log_format: str | None,
 ) -> None:
     """Fold facts into eligibility, as one worker of a group."""
     signers = [key_files.load(path) for path in key]
     if web_port == 0 and instance is not None:
         raise UserError("--instance needs a --web-port that stays the same, or none")
     _make_directory(datadir)
+    spans = [tracing.Spans(tracing.otlp_exporter())] if tracing.wanted() else []
     partitions = asyncio.run(_check_cluster(kafka, relaxed))
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(log_level, log_format)
     settings = ProcessorSettings(
         bootstrap=kafka.bootstrap,
         group=group,
@@ -68,17 +68,19 @@ def command(
     )
     # Only now: importing Faust takes a second, and a mistake should be reported at once.
     from b3iq_streams.processor.app import run_worker
+    from b3iq_streams.processor.exits import read_exits
     from b3iq_streams.processor.metrics import Metrics
+    from b3iq_streams.processor.observer import Observers
     from b3iq_streams.processor.owners import Owners
     from b3iq_streams.processor.pages import add_pages
 
-    metrics = Metrics()
+    metrics = Metrics(read_exits(datadir))
     owners = Owners(trust, partitions, signers, checkpoint_every_ms=checkpoint_every_ms, require_log_append_time=not relaxed)
     run_worker(
         settings,
         owners.make,
         preverify=metrics.timed(owners.open_batch),
-        observer=metrics,
+        observer=Observers((metrics, *spans)),
         configure=lambda app: add_pages(app, metrics),
     )
 

@@ -5,7 +5,9 @@ Knows neither Faust nor the group. What an action means is `core/actions.py`'s.
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from b3iq_streams.core.actions import (
     Action,
@@ -72,9 +74,15 @@ class Engine:
         self._ports = ports
         self.performed = 0
         """Actions so far: while a partition recovers, this is what tells a long rebuild from one that hangs."""
+        self._place: dict[str, Any] = {}
+        """The last accepted epoch, which log lines are correlated by."""
 
     async def advance(self, intake: Intake | None) -> TakeIntake | None:
         """Answer with `intake` (None to begin) and perform what follows, up to the next intake wanted; None: over."""
+        with bound_contextvars(partition=self._partition, **self._place):
+            return await self._advance(intake)
+
+    async def _advance(self, intake: Intake | None) -> TakeIntake | None:
         answer: Answer = intake
         if intake is not None:
             self._ports.observer.on_intake(self._partition, intake)
@@ -115,9 +123,12 @@ class Engine:
             case Commit(cut):
                 return await ports.commit(partition, cut)
             case Confirmed():
+                self._place = {"epoch": action.head.epoch, "digest": action.head.digest}
+                bind_contextvars(**self._place)
                 ports.observer.on_confirmed(partition, action)
+                log.debug("epoch accepted")
             case Notice(level, code, detail):
-                log.log(LEVELS[level], "partition %d: %s: %s", partition, code, detail)
+                log.log(LEVELS[level], "partition %d: %s: %s", partition, code, detail, extra={"code": code})
                 ports.observer.on_notice(partition, action)
             case Exit(code, detail):
                 raise OwnerExit(code, f"partition {partition}: {detail}")

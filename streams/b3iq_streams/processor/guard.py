@@ -8,18 +8,32 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from b3iq_streams.processor.exits import note_exit
+
 EXIT_CODE = 70
+_noted_in: list[Path] = []
+"""The data directory of this process, for the note of its exit; `die` may be called from anywhere, even another thread."""
 
 log = logging.getLogger(__name__)
 
 
+def note_exits_in(datadir: Path) -> None:
+    """From now on an exit leaves its note there."""
+    _noted_in[:] = [datadir]
+
+
 def die(code: str, detail: str) -> NoReturn:
     """Say why in one line, and end the process at once: no cleanup, no commit."""
-    log.critical("%s: %s", code, " ".join(detail.split())[:2_000])
-    logging.shutdown()
-    os._exit(EXIT_CODE)
+    try:
+        log.critical("%s: %s", code, " ".join(detail.split())[:2_000], extra={"code": code})
+        for datadir in _noted_in:
+            note_exit(datadir, code)
+        logging.shutdown()
+    finally:  # whatever goes wrong while saying so
+        os._exit(EXIT_CODE)
 
 
 def die_of(error: BaseException) -> NoReturn:

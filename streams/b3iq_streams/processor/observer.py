@@ -1,5 +1,9 @@
 """What the shell tells whoever measures it; by default nobody listens."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 from b3iq_streams.core.actions import Appended, Confirmed, Intake, Notice
 
 
@@ -32,3 +36,17 @@ class Observer:
 
     def on_released(self, partition: int) -> None:
         """This worker gave the partition up."""
+
+
+class Observers(Observer):
+    """Several observers as one; each is told everything, in their order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        for name in vars(Observer):
+            if name.startswith("on_"):
+                setattr(self, name, partial(_tell, [getattr(observer, name) for observer in observers]))
+
+
+def _tell(listeners: Sequence[Callable[..., None]], *what: Any) -> None:
+    for listener in listeners:
+        listener(*what)

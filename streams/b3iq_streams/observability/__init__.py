@@ -1,0 +1,1 @@
+"""What the product says of itself: metrics, the dashboard and the alerts drawn from them, logs."""
