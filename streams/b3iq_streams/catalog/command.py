@@ -1,7 +1,6 @@
 """`catalog`: serve what may be publicly known of a network; `catalog keys`: the API keys of callers who have calls routed."""
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Sequence
