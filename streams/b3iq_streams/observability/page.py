@@ -1,4 +1,4 @@
-"""`docs/observability.md`, drawn from the table of metrics: `python -m b3iq_streams.observability.page > docs/observability.md`."""
+"""`docs/observability.md`, from the table of metrics: `python -m b3iq_streams.observability.page > docs/observability.md`."""
 
 import sys
 
@@ -7,18 +7,20 @@ from b3iq_streams.observability.metrics import CATALOG, PROCESSOR, Metric
 _HEAD = """# Observability
 
 Drawn from `b3iq_streams/observability/metrics.py`, as are the collectors, the dashboard and the alert rules.
-`b3iq-streams observability --out deploy/observability` writes the files for Prometheus and Grafana again (JSON, which is YAML, too);
-what to do about an alert is in [runbook.md](runbook.md).
+`b3iq-streams observability --out deploy/observability` writes the files for Prometheus and Grafana again (JSON, which
+is YAML, too); what to do about an alert is in [runbook.md](runbook.md).
 
-- **Metrics:** `/metrics` of a worker (with `--web-port`) and of the catalog. Label values are bounded: a code that is not in the table,
-  from a newer version or a hostile record, counts as `other`. Facts, refusals and changes are counted by the worker whose epoch it was.
-- **Exits:** a process that ends itself writes its code to `exits.json` in `--datadir`; the next one serves it. A process killed from
-  outside leaves no note: that is what `up == 0` is for.
-- **Logs:** one line an event on stderr, `--log-format json` or `console` (by default what fits stderr), with `partition`, `epoch` and
-  `digest`. Only the fields of `observability/logs.py` are written; what looks like a key, a signature or a payload is removed, and an
-  error is told by its type and frames, without its message.
-- **Traces:** with the extra `otel` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, a worker sends a span for each epoch that it proposes, with
-  the counts, and an event for each range of inputs it folds. The other `OTEL_*` variables of the OTLP exporter apply.
+- **Metrics:** `/metrics` of a worker (with `--web-port`) and of the catalog. Label values are bounded: a code that is not
+  in the table, from a newer version or a hostile record, counts as `other`. Facts, refusals and changes are counted by the
+  worker whose epoch it was.
+- **Exits:** a process that ends itself writes its code to `exits.json` in `--datadir`; the next one serves it. A process
+  killed from outside leaves no note: that is what `up == 0` is for.
+- **Logs:** one line an event on stderr, `--log-format json` or `console` (by default what fits stderr), with `partition`,
+  `epoch` and `digest`. Only the fields of `observability/logs.py` are written; what looks like a key, a signature or a
+  payload is removed, and an error is told by its type and frames, without its message.
+- **Traces:** with the extra `otel` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, a worker sends a span for each epoch that it
+  proposes, with the counts, and an event for each range of inputs it folds. The other `OTEL_*` variables of the OTLP
+  exporter apply.
 """
 
 

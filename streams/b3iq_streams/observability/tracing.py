@@ -59,8 +59,8 @@ class Spans(Observer):
         for topic, records in intake.records.items():
             if records:
                 first = records[0].record if isinstance(records[0], Opened) else records[0]
-                place: Mapping[str, str | int] = {"topic": topic, "partition": partition, "first": first.offset, "last": intake.positions[topic] - 1}
-                span.add_event("input", place)
+                last = intake.positions[topic] - 1
+                span.add_event("input", {"topic": topic, "partition": partition, "first": first.offset, "last": last})
 
     def on_appended(self, partition: int, appended: Appended) -> None:
         """Its mark is acknowledged."""
