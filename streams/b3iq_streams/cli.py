@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import click
+from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from b3iq_streams.errors import UserError
 
@@ -162,6 +163,7 @@ def explain(error: Exception) -> str | None:
 
 def _quiet_libraries() -> None:
     """Log lines of libraries go where a command sends them, and never to stderr by themselves."""
+    set_on_retry_hooks([LoggingOnRetryHook])  # not to structlog, which prints to stdout unless told otherwise
     for name in ("aiokafka", "asyncio", "stamina"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     ours = logging.getLogger("b3iq_streams.kafka")

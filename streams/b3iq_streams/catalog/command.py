@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,11 +103,11 @@ def serve(
     """Follow eligibility, and answer what anybody may ask about it, until SIGTERM or Ctrl-C."""
     routing = _routing(router_key, api_keys, caller_secret, rate)
     listening = serving.listen(host, port)
-    logs.configure(log_level, log_format)
     serving.quiet()
     view, live = ViewSettings(bound_ms=bound_ms, stamped=not relaxed), LiveSettings(HubSettings(readers_max))
     with listening:
-        ended = asyncio.run(_serve(kafka, trust, view, live, routing, listening, cors_origins))
+        begin_log = partial(logs.configure, log_level, log_format)
+        ended = asyncio.run(_serve(kafka, trust, view, live, routing, listening, cors_origins, begin_log))
     if ended is signal.SIGINT:
         raise KeyboardInterrupt
 
@@ -131,6 +132,7 @@ async def _serve(
     routing: Routing | None,
     listening: socket.socket,
     cors_origins: Sequence[str],
+    begin_log: Callable[[], None],
 ) -> signal.Signals:
     async with AsyncExitStack() as stack:
         held, decisions = None, None
@@ -139,6 +141,7 @@ async def _serve(
             quick = kafka.model_copy(update={"delivery_s": min(kafka.delivery_s, DECISION_WAIT_S)})
             decisions = DecisionLog(await stack.enter_async_context(publisher(quick)), key, routing.secret.encode())
         client, live = await stack.enter_async_context(opened(kafka, trust, view, settings, decisions))
+        begin_log()  # only now: what cannot begin is one line, not a log
         gateway = Gateway(apikeys.ApiKeys(held), client.pick, clock, routing.rate) if routing and held else None
         click.echo(f"catalog of {trust.network} on {serving.address_of(listening)}")
         return await serving.serve(create_app(live, gateway, cors_origins), listening, live.hub.close)
