@@ -43,6 +43,11 @@ class Oracle:
     def policy(self) -> dict[str, Any]:
         return self.policies[-1].event
 
+    def policy_at(self, logged_at_ms: int) -> dict[str, Any]:
+        """The newest revision that was out then; the first for what is older than all of them."""
+        out = [said.event for said in self.policies if said.at_ms <= logged_at_ms]
+        return out[-1] if out else self.policies[0].event
+
     def hear(self, entry: Entry) -> None:
         """Believe the entry, or not."""
         if entry.damage:
@@ -70,7 +75,7 @@ class Oracle:
         return self.said[subject][-1] if self.said.get(subject) else None
 
     def believed(self, entry: Entry) -> str | None:
-        """The public key under which the entry counts."""
+        """The public key under which the entry counts: one that is named now, or was when the entry was logged."""
         if entry.topic == "policies":
             newer = not self.policies or entry.event["revision"] > self.policy["revision"]
             return "roots" if len(ROOTS & set(entry.signers)) >= 2 and newer else None
@@ -80,11 +85,12 @@ class Oracle:
             registration = self.last("registrations", entry.event["node_id"])
             allowed = [key["public_key"] for key in registration.event["keys"]] if registration else []
         else:
-            allowed = self.policy["roles"][ROLE[entry.topic]]
+            revisions = (self.policy, self.policy_at(entry.at_ms))
+            allowed = [key for revision in revisions for key in revision["roles"][ROLE[entry.topic]]]
         return next((factory.public(name) for name in entry.signers if factory.public(name) in allowed), None)
 
     def numbered_well(self, entry: Entry) -> bool:
-        event, last = entry.event, self.last(*self.subject(entry))
+        event, last, policy = entry.event, self.last(*self.subject(entry)), self.policy_at(entry.at_ms)
         if entry.topic == "registrations" and not self.keys_proven(entry, last):
             return False
         if last is None:
@@ -93,12 +99,12 @@ class Oracle:
             return bool(event["seq"] > last.event["seq"])
         mine, theirs = (event["boot"], event["seq"]), (last.event["boot"], last.event["seq"])
         if mine == theirs and canonical(event) != canonical(last.event):
-            self.double.setdefault(event["node_id"], []).append(entry.at_ms + self.policy["equivocation_block_ms"])
+            self.double.setdefault(event["node_id"], []).append(entry.at_ms + policy["equivocation_block_ms"])
         if mine <= theirs:
             return False
         boots = mine[0] - theirs[0]
         seqs = mine[1] if boots else mine[1] - theirs[1]
-        return bool(boots <= self.policy["boot_jump_max"] and seqs <= self.policy["seq_jump_max"])
+        return bool(boots <= policy["boot_jump_max"] and seqs <= policy["seq_jump_max"])
 
     def keys_proven(self, entry: Entry, last: Said | None) -> bool:
         """Every listed key signed for this node, now or when it was first listed."""
@@ -109,10 +115,10 @@ class Oracle:
 
     def timely(self, entry: Entry) -> bool:
         """Sent inside the window; and a role numbers its facts no further ahead than it may send them."""
-        sent, logged = entry.event["sent_at_ms"], entry.at_ms
-        if entry.topic != "heartbeats" and entry.event["seq"] > logged + self.policy["sent_at_future_ms"]:
+        sent, logged, policy = entry.event["sent_at_ms"], entry.at_ms, self.policy_at(entry.at_ms)
+        if entry.topic != "heartbeats" and entry.event["seq"] > logged + policy["sent_at_future_ms"]:
             return False
-        return bool(-self.policy["sent_at_past_ms"] <= sent - logged <= self.policy["sent_at_future_ms"])
+        return bool(-policy["sent_at_past_ms"] <= sent - logged <= policy["sent_at_future_ms"])
 
     def fresh(self, said: Said, ttl: str, at_ms: int) -> bool:
         return bool(at_ms - said.at_ms < self.policy[ttl])
