@@ -33,11 +33,30 @@ def test_epochs_are_made_and_counted() -> None:
     """Facts become decisions, refused records dead letters, and a recount from nothing finds the same bytes."""
     partition = lived()
     assert [0, 2, 1, 0, 0, 0] == [done.changes for done in partition.confirmed]
+    assert [0, 0, 1, 0, 0, 0] == [done.lost for done in partition.confirmed]
     assert 1 == len(partition.letters)
     assert 1 == partition.confirmed[-1].eligible
     chain = partition.owner().memory.reader.chain
     counted = recount(chain, SCOPE, partition.inputs.records, partition.chain, VERIFY)
     assert ((), 6) == (counted.differences, counted.epochs)
+
+
+def test_a_loss_is_counted_whatever_opens_beside_it() -> None:
+    """Where one profile opens in the epoch in which another is blocked, the number eligible says nothing; the loss is told."""
+    partition = Partition()
+    log = partition.inputs
+    log.put(topics.POLICIES, policy_event())
+
+    def before(number: int) -> None:
+        at_ms = partition.now_ms - 1
+        if number == 2:
+            log.ready("node-1", at_ms)
+        if number == 3:
+            log.ready("node-2", at_ms)
+            log.put(topics.HOLDS, hold_event("node-1", at_ms), at_ms)
+
+    partition.drive(partition.owner(), 4, before=before)
+    assert [(0, 0), (1, 0), (1, 1), (1, 0)] == [(done.eligible, done.lost) for done in partition.confirmed]
 
 
 def test_a_checkpoint_that_proves_itself_is_believed() -> None:

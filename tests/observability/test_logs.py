@@ -47,7 +47,7 @@ class Talkative:
     """An owner that confirms an epoch, and then has something to say."""
 
     def run(self) -> Generator[Action, Answer, None]:
-        yield Confirmed(HEAD, True, {}, {}, 0, 0, {}, 0)
+        yield Confirmed(HEAD, True, {}, {}, 0, 0, {}, 0, 0)
         yield Notice("alarm", "fold_differs", f"epoch 42: {PAYLOAD} {SEED}")
 
     def keys_for(self, topic: str, key: bytes | None) -> Mapping[str, bytes]:
