@@ -65,7 +65,7 @@ CASES = (
           {ELIGIBLE % (0, "a"): "100x38 stale", ELIGIBLE % (0, "b"): "_x39 100x30", LOST % "a": "50x38 stale"},
           {ELIGIBLE % (0, "a"): "100-1x60", LOST % "a": "0+1x60"},
           {ELIGIBLE % (0, "a"): "4x38 3x30", LOST % "a": "0x38 1x30"},
-          {ELIGIBLE % (0, "a"): "0x60", LOST % "a": "7x60"})),
+          {ELIGIBLE % (0, "a"): "0x60", LOST % "a": "7x60"}, {ELIGIBLE % (0, "a"): "0x37 10x30", LOST % "a": "0x38 3x30"})),
     Case("B3iqMassChange", {ELIGIBLE % (0, "a"): "100x60", LOST % "a": "0x38 21x30"}, {},
          ({ELIGIBLE % (0, "a"): "100x60", LOST % "a": "0x38 20x30"},
           {ELIGIBLE % (0, "a"): "80x60", ELIGIBLE % (1, "b"): "20x60", LOST % "a": "0x38 10x30", LOST % "b": "0x38 10x30"})),

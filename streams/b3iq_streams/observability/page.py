@@ -1,4 +1,4 @@
-"""`docs/observability.md`, from the tables of metrics and alerts: `python -m b3iq_streams.observability.page > docs/observability.md`."""
+"""`docs/observability.md`, from the tables of metrics and alerts: `python -m b3iq_streams.observability.page`."""
 
 import sys
 from collections.abc import Iterable
