@@ -5,8 +5,10 @@ import pytest
 from b3iq_schemas import topics
 from b3iq_streams.core.owner import Phase
 from b3iq_streams.core.replay import recount
+from b3iq_streams.core.state import PartitionState
+from b3iq_streams.core.values import EMPTY_NODE, Published
 from tests.core.driver import Partition
-from tests.factory import SCOPE, TRUST, VERIFY, heartbeat_event, hold_event, policy_event
+from tests.factory import SCOPE, T0, TRUST, VERIFY, heartbeat_event, hold_event, policy_event
 
 
 def lived(epochs: int = 6, stop: bool = False) -> Partition:
@@ -57,6 +59,17 @@ def test_a_loss_is_counted_whatever_opens_beside_it() -> None:
 
     partition.drive(partition.owner(), 4, before=before)
     assert [(0, 0), (1, 0), (1, 1), (1, 0)] == [(done.eligible, done.lost) for done in partition.confirmed]
+
+
+def test_a_node_that_gains_one_profile_and_loses_another_has_lost_one() -> None:
+    """Losses are counted by profile, and anew with each outcome."""
+    state, yes = PartitionState(), Published(True, b"{}", 1, T0, (), 0)
+    nodes = [{"p0": yes}, {"p0": yes._replace(eligible=False), "p1": yes}, {"p1": yes, "p2": yes}, {}]
+    seen = []
+    for published in nodes:
+        state.absorb(T0, {"node-1": EMPTY_NODE._replace(published=published)}, None)
+        seen.append((state.eligible, state.lost))
+    assert [(1, 0), (1, 1), (2, 0), (0, 2)] == seen
 
 
 def test_a_checkpoint_that_proves_itself_is_believed() -> None:
