@@ -5,8 +5,10 @@ import pytest
 from b3iq_schemas import topics
 from b3iq_streams.core.owner import Phase
 from b3iq_streams.core.replay import recount
+from b3iq_streams.core.state import PartitionState
+from b3iq_streams.core.values import EMPTY_NODE, Published
 from tests.core.driver import Partition
-from tests.factory import SCOPE, TRUST, VERIFY, heartbeat_event, hold_event, policy_event
+from tests.factory import SCOPE, T0, TRUST, VERIFY, heartbeat_event, hold_event, policy_event
 
 
 def lived(epochs: int = 6, stop: bool = False) -> Partition:
@@ -33,11 +35,41 @@ def test_epochs_are_made_and_counted() -> None:
     """Facts become decisions, refused records dead letters, and a recount from nothing finds the same bytes."""
     partition = lived()
     assert [0, 2, 1, 0, 0, 0] == [done.changes for done in partition.confirmed]
+    assert [0, 0, 1, 0, 0, 0] == [done.lost for done in partition.confirmed]
     assert 1 == len(partition.letters)
     assert 1 == partition.confirmed[-1].eligible
     chain = partition.owner().memory.reader.chain
     counted = recount(chain, SCOPE, partition.inputs.records, partition.chain, VERIFY)
     assert ((), 6) == (counted.differences, counted.epochs)
+
+
+def test_a_loss_is_counted_whatever_opens_beside_it() -> None:
+    """Where one profile opens in the epoch in which another is blocked, the number eligible says nothing; the loss is told."""
+    partition = Partition()
+    log = partition.inputs
+    log.put(topics.POLICIES, policy_event())
+
+    def before(number: int) -> None:
+        at_ms = partition.now_ms - 1
+        if number == 2:
+            log.ready("node-1", at_ms)
+        if number == 3:
+            log.ready("node-2", at_ms)
+            log.put(topics.HOLDS, hold_event("node-1", at_ms), at_ms)
+
+    partition.drive(partition.owner(), 4, before=before)
+    assert [(0, 0), (1, 0), (1, 1), (1, 0)] == [(done.eligible, done.lost) for done in partition.confirmed]
+
+
+def test_a_node_that_gains_one_profile_and_loses_another_has_lost_one() -> None:
+    """Losses are counted by profile, and anew with each outcome."""
+    state, yes = PartitionState(), Published(True, b"{}", 1, T0, (), 0)
+    nodes = [{"p0": yes}, {"p0": yes._replace(eligible=False), "p1": yes}, {"p1": yes, "p2": yes}, {}]
+    seen = []
+    for published in nodes:
+        state.absorb(T0, {"node-1": EMPTY_NODE._replace(published=published)}, None)
+        seen.append((state.eligible, state.lost))
+    assert [(1, 0), (1, 1), (2, 0), (0, 2)] == seen
 
 
 def test_a_checkpoint_that_proves_itself_is_believed() -> None:

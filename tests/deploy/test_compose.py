@@ -99,9 +99,26 @@ def test_no_port_is_open_to_the_network_and_no_image_floats() -> None:
 
 
 def test_what_is_mounted_from_here_is_here() -> None:
-    """Dashboard, alerts and their configuration; all of them once the folder is there."""
+    """Dashboard, alerts and their configuration."""
     mounted = {Path(volume.split(":")[0]) for name in ("prometheus", "grafana") for volume in ONE[name]["volumes"]
                if volume.startswith("./")}  # fmt: skip
     assert {Path("deploy/observability") / name for name in OBSERVED} == mounted
-    if (ROOT / "deploy/observability").exists():
-        assert [] == [path for path in mounted if not (ROOT / path).is_file()]
+    assert [] == [path for path in mounted if not (ROOT / path).is_file()]
+
+
+def test_a_processor_keeps_its_notes_over_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a declared volume of its own where it keeps its files, none in memory, and the image gives it to the user."""
+    compose = yaml.safe_load(FILES[0].read_text())
+    made = re.search(r"mkdir (.*) && chown b3iq (.*)", (ROOT / "deploy/Dockerfile").read_text())
+    assert made is not None
+    kept = []
+    for name in ("processor-1", "processor-2"):
+        datadir = parse(ONE[name]["command"], monkeypatch, {}).params["datadir"]
+        (volume,) = [volume.split(":")[0] for volume in ONE[name]["volumes"] if volume.split(":")[1] == str(datadir)]
+        assert volume in compose["volumes"]
+        assert "world:/world" in ONE[name]["volumes"]
+        assert [] == [place for place in ONE[name]["tmpfs"] if str(datadir).startswith(place.split(":")[0])]
+        assert str(datadir) in made.group(1).split()
+        assert str(datadir) in made.group(2).split()
+        kept.append(volume)
+    assert 2 == len(set(kept))

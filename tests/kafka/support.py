@@ -1,6 +1,7 @@
 """What the tests on a real broker share: where it is, a network of one's own, and topics as those tests need them."""
 
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,18 @@ class Endpoint:
 def unique_network() -> str:
     """Name a network that no other test uses: topic names are fixed, so tests on one broker are kept apart by it."""
     return f"test-{secrets.token_hex(6)}"
+
+
+def free_port() -> int:
+    """A port of loopback on which nothing listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def raised(log: str) -> list[str]:
+    """Lines that tell of an error with where it was raised: a structured line has `frames`, the interpreter says `Traceback`."""
+    return [line for line in log.splitlines() if "Traceback (" in line or '"frames": [' in line or " frames=[" in line]
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from urllib.error import URLError
 from b3iq_streams.devkafka import LocalKafka
 from tests.deploy.test_compose import ONE
 from tests.kafka.network import ROOT, until
+from tests.kafka.support import free_port
 
 WEB = {"processor-1": 6066, "processor-2": 6066, "catalog": 8080}
 
@@ -23,7 +23,7 @@ class Services:
 
     def __init__(self, bootstrap: str, directory: Path) -> None:
         self.bootstrap, self.directory = bootstrap, directory
-        self.ports = {name: _free_port() for name in WEB}
+        self.ports = {name: free_port() for name in WEB}
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
@@ -57,12 +57,6 @@ class Services:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A real worker serves what the table says, and logs what correlates."""
 
 import json
-import socket
 import urllib.request
 
 import pytest
@@ -10,15 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from b3iq_streams.observability.metrics import PROCESSOR
 from tests.kafka.load import Load
 from tests.kafka.network import Network, until
+from tests.kafka.support import free_port
 from tests.kafka.witness import Witness
 from tests.observability.promtool import run
-
-
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def scraped(port: int) -> bytes:

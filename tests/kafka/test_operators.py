@@ -31,6 +31,7 @@ from b3iq_streams.keys import possession
 from b3iq_streams.settings import KafkaSettings
 from b3iq_streams.world import World, demo_policy, sign_policy
 from tests.factory import benchmark_event, heartbeat_event, hold_event, registration_event, route_event
+from tests.kafka.support import raised
 
 PARTITIONS = 3
 APPLY = ("topics", "apply", "--partitions", str(PARTITIONS), "--replication-factor", "1")
@@ -312,5 +313,6 @@ def program(settings: KafkaSettings, *arguments: str, stdin: bytes = b"") -> "su
         check=False,
         env={"B3IQ_BOOTSTRAP": settings.bootstrap, "PATH": "/usr/bin:/bin"},
     )
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    told = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert [] == raised(told.stderr)
+    return told

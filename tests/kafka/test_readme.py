@@ -3,30 +3,22 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.kafka.support import Endpoint
+from tests.kafka.support import Endpoint, free_port
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCK = re.compile(r"<!-- run -->\n```bash\n(.*?)```\n(?:```text\n(.*?)```)?", re.DOTALL)
 VOLATILE = re.compile(r"\d+\.\d+|[0-9a-f]{32,}|\d{10,13}")
 
 
-def free_port() -> str:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 def test_the_walkthrough_works_as_it_is_written(private_kafka: Endpoint, tmp_path: Path) -> None:
     """Every command of the walkthrough succeeds, and what the README shows is what it prints."""
     blocks = BLOCK.findall(README)
     script = "set -eu\n" + "\n".join(commands for commands, _ in blocks) + "\nkill %2 %1; wait %2 %1\n"
-    ports = {written: free_port() for written in ("6066", "8080")}
+    ports = {written: str(free_port()) for written in ("6066", "8080")}
     for written, port in ports.items():
         script = script.replace(written, port)
     environment = os.environ | {

@@ -17,6 +17,7 @@ from b3iq_streams.observability import logs
 from b3iq_streams.processor.engine import Engine, Ports
 from b3iq_streams.processor.observer import Observer
 from tests.factory import key
+from tests.kafka.support import raised
 
 SEED = bytes(key("processor")).hex()
 PAYLOAD = orjson.dumps({"node_id": "n-1", "prompt": "what nobody may read"}).decode()
@@ -47,7 +48,7 @@ class Talkative:
     """An owner that confirms an epoch, and then has something to say."""
 
     def run(self) -> Generator[Action, Answer, None]:
-        yield Confirmed(HEAD, True, {}, {}, 0, 0, {}, 0)
+        yield Confirmed(HEAD, True, {}, {}, 0, 0, {}, 0, 0)
         yield Notice("alarm", "fold_differs", f"epoch 42: {PAYLOAD} {SEED}")
 
     def keys_for(self, topic: str, key: bytes | None) -> Mapping[str, bytes]:
@@ -85,6 +86,7 @@ def test_nothing_planted_comes_out(said: StringIO) -> None:
     assert [] == [secret for secret in PLANTED if secret in text]
     assert "ValueError" in text
     assert "test_nothing_planted_comes_out" in text
+    assert 2 == len(raised(text))  # what other tests look for, so that they see an error in either form
 
 
 def test_what_people_need_stays(said: StringIO) -> None:

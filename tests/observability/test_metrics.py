@@ -27,7 +27,7 @@ def head(epoch: int = 1, revision: int = 1) -> Head:
 
 def confirmed(code: str = "record_empty", *, own: bool = True) -> Confirmed:
     """An epoch that refused a record by a code."""
-    return Confirmed(head(), own, {"heartbeats": 2}, {code: 1}, 1, 1, {"eligible": 1, code: 1}, 5)
+    return Confirmed(head(), own, {"heartbeats": 2}, {code: 1}, 1, 1, {"eligible": 1, code: 1}, 5, 2)
 
 
 def worked(partition: int = 0) -> Metrics:
@@ -120,6 +120,7 @@ def test_epochs_of_others_count_nothing_but_themselves() -> None:
     seen = values(metrics.render())
     assert (1, 2) == (seen["b3iq_contested_epochs_total"], seen['b3iq_epochs_total{proposed_by="other"}'])
     assert (0, 0) == (seen['b3iq_events_refused_total{code="record_empty"}'], seen['b3iq_changes_total{code="eligible"}'])
+    assert (0, 2) == (seen["b3iq_profiles_lost_total"], values(worked().render())["b3iq_profiles_lost_total"])
 
 
 def test_a_partition_given_up_is_silent() -> None:

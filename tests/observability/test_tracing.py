@@ -27,7 +27,7 @@ def intake() -> Intake:
 
 def confirmed(own: bool) -> Confirmed:
     """An epoch with a fact, a refusal and a change."""
-    return Confirmed(HEAD, own, {"heartbeats": 2}, {"record_empty": 1}, 1, 4, {"eligible": 1}, 5)
+    return Confirmed(HEAD, own, {"heartbeats": 2}, {"record_empty": 1}, 1, 4, {"eligible": 1}, 5, 0)
 
 
 def test_an_epoch_is_a_span_that_names_its_inputs() -> None:

@@ -123,7 +123,8 @@ class Commit(NamedTuple):
 
 class Confirmed(NamedTuple):
     """An epoch was seen accepted in the log. `own` = proposed by this owner; counts are of what it folded;
-    `codes` = leaf codes among the changes (`eligible` for those that opened), `eligible` = profiles eligible after it."""
+    `codes` = leaf codes among the changes (`eligible` for those that opened), `eligible` = profiles eligible after it, `lost` =
+    profiles that were eligible before it and are not after it, whatever opened meanwhile."""
 
     head: Head
     own: bool
@@ -133,6 +134,7 @@ class Confirmed(NamedTuple):
     refreshed: int
     codes: Mapping[str, int]
     eligible: int
+    lost: int
 
 
 class Notice(NamedTuple):

@@ -133,12 +133,12 @@ class Memory:
         self.dirty.update(outcome.nodes)
 
     def confirmed(self, accepted: Accepted, outcome: Outcome, own: bool) -> Confirmed:
-        """Account for an accepted epoch: move the rotation on, and say what happened."""
+        """Account for the epoch just absorbed: move the rotation on, and say what happened."""
         keys = [key for key, _, _ in map(read_change, accepted.changes)]
         self.rotation.confirm(accepted.head, own, keys, self.live_keys)
         return Confirmed(
             accepted.head, own, outcome.admitted, count_codes(outcome.refused),
-            len(outcome.changes), len(keys) - len(outcome.changes), _codes(outcome.changes), self.state.eligible,
+            len(outcome.changes), len(keys) - len(outcome.changes), _codes(outcome.changes), self.state.eligible, self.state.lost,
         )  # fmt: skip
 
     def correct(self, published: Mapping[str, Change]) -> list[Change]:

@@ -18,13 +18,13 @@ RULES_ID = "~rules"
 
 class PartitionState:
     """Nodes by id and the rules in force; `resolved_at_ms` is the moment the decisions are as of, `eligible` how many
-    profiles are eligible."""
+    profiles are eligible, `lost` how many the last outcome absorbed took that from."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.rules: Rules | None = None
         self.resolved_at_ms = 0
-        self.eligible = 0
+        self.eligible = self.lost = 0
         self._heap: list[tuple[int, str]] = []
         self._scheduled: dict[str, int] = {}
         self._hashes: dict[str, bytes] = {}
@@ -40,6 +40,7 @@ class PartitionState:
 
     def absorb(self, resolved_at_ms: int, nodes: Mapping[str, NodeState], rules: Rules | None) -> None:
         """Apply an outcome: new node states, rules and the moment they are as of."""
+        self.lost = 0
         due = list(self.due(resolved_at_ms))
         while self._heap and self._heap[0][0] <= resolved_at_ms:
             heapq.heappop(self._heap)
@@ -58,10 +59,12 @@ class PartitionState:
             heapq.heapify(self._heap)
 
     def _count(self, before: NodeState | None, after: NodeState) -> None:
-        """Keep the number of eligible profiles."""
+        """Keep the numbers of eligible profiles and of those that were."""
         if before is None or before.published is not after.published:
-            self.eligible += sum(last.eligible for last in after.published.values())
-            self.eligible -= sum(last.eligible for last in before.published.values()) if before else 0
+            now = {profile_id for profile_id, last in after.published.items() if last.eligible}
+            was = {profile_id for profile_id, last in before.published.items() if last.eligible} if before else set()
+            self.eligible += len(now) - len(was)
+            self.lost += len(was - now)
 
     def _schedule(self, node_id: str) -> None:
         """Keep one heap entry per node, at or before its next deadline; a too early one is harmless."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from b3iq_streams.observability.alerts import LAG, LOST_SHARE, REVISIONS
 from b3iq_streams.observability.metrics import METRICS, QUESTIONS
+from b3iq_streams.observability.queries import CATALOG_ELIGIBLE, CATALOG_LAG, ELIGIBLE, LAG, LOST_SHARE, REVISIONS, by, series
 
 SOURCE = {"type": "prometheus", "uid": "b3iq-prometheus"}
 WIDTH, HEIGHT = 8, 7
@@ -21,18 +21,18 @@ class Panel(NamedTuple):
     unit: str = "short"
 
 
-def _quantiles(name: str, by: str = "") -> tuple[tuple[str, str], ...]:
+def _quantiles(name: str, label: str = "") -> tuple[tuple[str, str], ...]:
     """Median and 99th percentile of a histogram."""
-    legend = " {{" + by + "}}" if by else ""
-    grouped = f"le, {by}" if by else "le"
+    legend = " {{" + label + "}}" if label else ""
+    grouped = f"le, {label}" if label else "le"
     return tuple(
         (f"histogram_quantile({q}, sum by ({grouped}) (rate({name}_bucket[5m])))", f"p{int(q * 100)}{legend}")
         for q in (0.5, 0.99)
     )
 
 
-def _rate(name: str, by: str) -> tuple[tuple[str, str], ...]:
-    return ((f"sum by ({by}) (rate({name}_total[1m]))", "{{" + by + "}}"),)
+def _rate(name: str, label: str) -> tuple[tuple[str, str], ...]:
+    return ((by(label, "sum", f"rate({series(name)}[1m])"), "{{" + label + "}}"),)
 
 
 _WRONG, _FRESH, _WHY, _TIME = QUESTIONS
@@ -42,16 +42,15 @@ PANELS = (
     Panel(_WRONG, "When the last notice was", ("b3iq_notice_timestamp_seconds",),
           (("max by (code) (b3iq_notice_timestamp_seconds) * 1000", "{{code}}"),), "dateTimeFromNow"),
     Panel(_WRONG, "Eligible: processors, and as the catalog claims", ("b3iq_profiles_eligible", "b3iq_catalog_eligible"),
-          (("sum(min by (partition) (b3iq_profiles_eligible))", "processors"),
-           ("max(b3iq_catalog_eligible)", "catalog"))),
-    Panel(_WRONG, "Share of eligible profiles lost within a minute", ("b3iq_profiles_eligible",),
+          ((ELIGIBLE, "processors"), (CATALOG_ELIGIBLE, "catalog"))),
+    Panel(_WRONG, "Share of eligible profiles lost within a minute", ("b3iq_profiles_lost", "b3iq_profiles_eligible"),
           ((LOST_SHARE, "lost"),), "percentunit"),
     Panel(_WRONG, "Epochs of another owner while live", ("b3iq_contested_epochs",),
           (("sum by (instance) (increase(b3iq_contested_epochs_total[5m]))", "{{instance}}"),)),
     Panel(_WRONG, "Policy revision by partition", ("b3iq_policy_revision",), ((REVISIONS, "{{partition}}"),)),
     Panel(_FRESH, "Resolved lag by partition", ("b3iq_resolved_lag_seconds", "b3iq_catalog_resolved_lag_seconds"),
           ((LAG, "processor {{partition}}"),
-           ("max by (partition) (b3iq_catalog_resolved_lag_seconds)", "catalog {{partition}}")), "s"),
+           (CATALOG_LAG, "catalog {{partition}}")), "s"),
     Panel(_FRESH, "Records known and not yet taken", ("b3iq_lag_records",),
           (("max by (partition) (b3iq_lag_records)", "{{partition}}"),)),
     Panel(_FRESH, "Catalog makes claims", ("b3iq_catalog_ready",), (("min(b3iq_catalog_ready)", "ready"),), "bool"),

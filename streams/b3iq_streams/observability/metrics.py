@@ -24,7 +24,12 @@ REBUILDS = (
 )  # fmt: skip
 """Notices, or exits, of an owner that could not believe its checkpoint or its chain."""
 OWNER_EXITS = ("clock_wrong", "deposed", "input_expired", "input_truncated", "mark_refused", "processor_key_not_listed")
+LOG_LOST = ("input_expired", "input_truncated")
+"""Exits of an owner whose inputs lack what it must read: it would end again after each start."""
 WORKER_EXITS = ("configuration", "ended", "stalled", "unexpected")
+
+BROKEN_CHECKS = tuple(code for code in LEAVES if code.endswith("_check_error"))
+"""Leaf codes of a check that raised: it blocks, and it is a defect of this product."""
 
 Bound = frozenset[str] | re.Pattern[str]
 """A label's values: these, or those that match; all else is `OTHER`."""
@@ -84,6 +89,7 @@ PROCESSOR = (
     Metric("b3iq_resolved_lag_seconds", G, "Now minus resolved time of the head", _FRESH, _PARTITION),
     Metric("b3iq_recovery_seconds", G, "Assigned to live, last time", _TIME, _PARTITION),
     Metric("b3iq_profiles_eligible", G, "Profiles eligible for paid traffic", _WRONG, _PARTITION),
+    Metric("b3iq_profiles_lost", C, "Profiles that own epochs took eligibility from", _WRONG),
     Metric("b3iq_policy_revision", G, "Policy revision of the head", _WRONG, _PARTITION),
     Metric("b3iq_changes", C, "Changes of own epochs by leaf code, `eligible` for those that opened", _WHY,
            {"code": frozenset({*LEAVES, "eligible"})}),

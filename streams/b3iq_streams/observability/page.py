@@ -1,14 +1,16 @@
-"""`docs/observability.md`, from the table of metrics: `python -m b3iq_streams.observability.page > docs/observability.md`."""
+"""`docs/observability.md`, from the tables of metrics and alerts: `python -m b3iq_streams.observability.page`."""
 
 import sys
+from collections.abc import Iterable
 
+from b3iq_streams.observability.alerts import ALERTS
 from b3iq_streams.observability.metrics import CATALOG, PROCESSOR, Metric
 
 _HEAD = """# Observability
 
 Drawn from `b3iq_streams/observability/metrics.py`, as are the collectors, the dashboard and the alert rules.
 `b3iq-streams observability --out deploy/observability` writes the files for Prometheus and Grafana again (JSON, which
-is YAML, too); what to do about an alert is in [runbook.md](runbook.md).
+is YAML, too); what to do about an alert is in [runbook.md](runbook.md), to which its annotation `runbook_url` leads.
 
 - **Metrics:** `/metrics` of a worker (with `--web-port`) and of the catalog. Label values are bounded: a code that is not
   in the table, from a newer version or a hostile record, counts as `other`. Facts, refusals and changes are counted by the
@@ -26,7 +28,12 @@ is YAML, too); what to do about an alert is in [runbook.md](runbook.md).
 
 def page() -> str:
     """The whole page."""
-    return "\n".join((_HEAD, "## Processor\n", _table(PROCESSOR), "## Catalog\n", _table(CATALOG))).rstrip() + "\n"
+    return (
+        "\n".join(
+            (_HEAD, "## Processor\n", _table(PROCESSOR), "## Catalog\n", _table(CATALOG), "## Alerts\n", _alerts())
+        ).rstrip()
+        + "\n"
+    )
 
 
 def _table(metrics: tuple[Metric, ...]) -> str:
@@ -35,6 +42,16 @@ def _table(metrics: tuple[Metric, ...]) -> str:
         name = metric.series[0] if len(metric.series) == 1 else metric.name
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
         rows.append((f"`{name}`", metric.kind.value, labels, metric.help, metric.question))
+    return _lines(rows)
+
+
+def _alerts() -> str:
+    rows = [("alert", "severity", "held for", "fires when"), ("---",) * 4]
+    rows += [(f"[{alert.name}](runbook.md#{alert.name.lower()})", alert.severity, alert.held, alert.when) for alert in ALERTS]
+    return _lines(rows)
+
+
+def _lines(rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -75,6 +75,7 @@ class Metrics(Observer):
             made.counter("b3iq_events_refused", code).inc(count)
         for code, count in confirmed.codes.items():
             made.counter("b3iq_changes", code).inc(count)
+        made.counter("b3iq_profiles_lost").inc(confirmed.lost)
         made.counter("b3iq_refreshed_keys").inc(max(0, confirmed.refreshed))
 
     def on_checkpoint(self, partition: int, count: int) -> None:
