@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from b3iq_streams.devkafka import KafkaStartError, LocalKafka
 from tests.kafka.network import Network
+from tests.kafka.secured import Certificates, Cluster
 from tests.kafka.support import Endpoint
 
 # A container should behave as `LocalKafka` does where tests would notice.
@@ -60,10 +62,19 @@ async def network(owned_kafka: LocalKafka, request: pytest.FixtureRequest, tmp_p
         worker.remove()
 
 
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers with TLS, users and access rules, for those tests that ask for them."""
+    certificates = Certificates(tmp_path_factory.mktemp("certificates"))
+    made = certificates.secured()
+    with _local_kafka(nodes=3, secured=made, start_timeout_s=120) as local:
+        yield Cluster(local, made, certificates)
+
+
 @contextmanager
-def _local_kafka() -> Iterator[LocalKafka]:
+def _local_kafka(**settings: Any) -> Iterator[LocalKafka]:
     """Start one in such a way that a machine without Java or Maven reads one sentence instead of a traceback."""
-    local = LocalKafka()
+    local = LocalKafka(**settings)
     problem = ""
     try:
         local.start()

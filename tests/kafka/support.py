@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from b3iq_streams.settings import KafkaSettings
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -21,9 +23,10 @@ def unique_network() -> str:
 
 
 @asynccontextmanager
-async def admin_client(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(where: str | KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open an admin client for the length of a block."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    known = {"bootstrap_servers": where} if isinstance(where, str) else where.client
+    client = AIOKafkaAdminClient(**known)
     await client.start()
     try:
         yield client
