@@ -58,7 +58,7 @@ async def asked(client: AIOKafkaAdminClient, node: int, group: str) -> str:
     async def code(request: Any) -> Any:
         return await client._client.send(node, request)  # the public client hides which request was denied
 
-    joining = JoinGroupRequest(group, 10_000, 10_000, "", None, "consumer", [("range", b"")])  # type: ignore[arg-type]
+    joining = JoinGroupRequest(group, 10_000, 10_000, "", None, "consumer", [("range", b"")])
     codes = {
         "f": (await code(FindCoordinatorRequest(group, 0))).error_code,
         "j": (await code(joining)).error_code,
@@ -106,7 +106,8 @@ async def sees_rules(settings: KafkaSettings) -> bool:
         try:
             return bool(await admin.acls())
         except KafkaRefused as refused:
-            assert "ClusterAuthorizationFailed" in str(refused), refused
+            if "ClusterAuthorizationFailed" not in str(refused):
+                raise
             return False
 
 
