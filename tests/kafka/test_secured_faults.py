@@ -37,7 +37,7 @@ REPLICAS = 3
 THE_GROUP = "the processor's group"
 TARGETS = (ELIGIBILITY_CHANGES, THE_GROUP, HEARTBEATS, CHECKPOINT, ROUTE_HEALTH)
 """Whose leader is killed, in turn: the chain's, the group's coordinator, those of inputs and of the checkpoint."""
-RESTARTS_MAX = 2
+RESTARTS_MAX = 1
 """How often the worker may start again for each broker that dies."""
 Logs = Mapping[tuple[str, int], list[Record]]
 
