@@ -47,10 +47,13 @@ def topics_page() -> str:
             f"`{topic.payload_type}`" if topic.payload_type else "–",
             _kept(topic),
             f"{topic.message_bytes_max // 1024} KiB",
+            topic.writer,
+            ", ".join(topic.readers),
         )
         for topic in TOPICS.values()
     )
-    return _TOPICS + "\n" + _table(("topic", "what for", "key", "signed by", "payload type", "kept", "largest value"), rows)
+    head = ("topic", "what for", "key", "signed by", "payload type", "kept", "largest value", "written by", "read by")
+    return _TOPICS + "\n" + _table(head, rows)
 
 
 def _gate(gate: Gate) -> str:

@@ -22,11 +22,16 @@ INPUT_BYTES_MAX = 64 * 1024
 """The broker applies it to a producer's whole batch: keep a publisher's batches at 60 KB or less."""
 
 Role = Literal["node", "control-plane", "observer", "broker", "operator", "root", "processor", "router"]
+Principal = Role | Literal["catalog", "auditor", "admin"]
+"""Who connects to Kafka: one principal per role, and those that sign nothing."""
+PRINCIPALS: tuple[Principal, ...] = (
+    "node", "control-plane", "observer", "broker", "operator", "root", "processor", "router", "catalog", "auditor", "admin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `role` signs its records (None: not signed as a whole); `partitions` None = the network's P."""
+    """One topic. `role` signs its records (None: not signed as a whole); `readers` may read it, `writer` alone appends."""
 
     name: str
     key: str
@@ -38,6 +43,12 @@ class Topic:
     message_bytes_max: int = 1024 * 1024
     extra: dict[str, str] = field(default_factory=dict)
     purpose: str = ""
+    readers: tuple[Principal, ...] = ()
+
+    @property
+    def writer(self) -> Principal:
+        """Who appends to it: who signs it; what nobody signs is the processor's."""
+        return self.role or "processor"
 
     @property
     def config(self) -> dict[str, str]:
@@ -54,9 +65,14 @@ class Topic:
         return settings | self.extra
 
 
+_FOLDERS: tuple[Principal, ...] = ("processor", "auditor")
+_FOLLOWERS: tuple[Principal, ...] = ("processor", "router", "catalog", "auditor")
+_POLICY_READERS: tuple[Principal, ...] = ("root", *_FOLLOWERS)
+
+
 def _input(name: str, role: Role, payload_type: str, retention_ms: int, purpose: str) -> Topic:
-    key = "revision" if name == POLICIES else "node_id"
-    return Topic(name, key, role, payload_type, retention_ms, True, "delete", INPUT_BYTES_MAX, purpose=purpose)
+    key, readers = ("revision", _POLICY_READERS) if name == POLICIES else ("node_id", _FOLDERS)
+    return Topic(name, key, role, payload_type, retention_ms, True, "delete", INPUT_BYTES_MAX, purpose=purpose, readers=readers)
 
 
 TOPICS: dict[str, Topic] = {
@@ -69,13 +85,14 @@ TOPICS: dict[str, Topic] = {
         _input(ROUTE_HEALTH, "broker", events.ROUTE_HEALTH_V1, 100 * DAY_MS, "public routes and their health"),
         _input(HEARTBEATS, "node", events.HEARTBEAT_V1, 100 * DAY_MS, "readiness of nodes and profiles"),
         Topic(ELIGIBILITY_CHANGES, "node_id/profile_id, marks: ~mark", "processor", eligibility.MARK_V1, 100 * DAY_MS,
-              purpose="the chain of epochs: changes and signed marks"),
+              purpose="the chain of epochs: changes and signed marks", readers=_FOLLOWERS),
         Topic(ROUTING_DECISIONS, "decision id", "router", decisions.ROUTING_DECISION_V1, 400 * DAY_MS,
-              purpose="every paid dispatch, allowed or refused"),
-        Topic(DEAD_LETTERS, "original key", None, None, 100 * DAY_MS, purpose="refused records, with code and coordinates"),
+              purpose="every paid dispatch, allowed or refused", readers=("auditor",)),
+        Topic(DEAD_LETTERS, "original key", None, None, 100 * DAY_MS,
+              purpose="refused records, with code and coordinates", readers=("auditor",)),
         Topic(CHECKPOINT, "node_id", None, None, FOREVER_MS, cleanup="compact",
               extra={"segment.ms": "600000", "segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"},
-              purpose="the processor's checkpoint: a cache"),
+              purpose="the processor's checkpoint: a cache", readers=("processor",)),
     )
 }  # fmt: skip
 """Every topic by name; inputs stand in the order in which an epoch folds them."""

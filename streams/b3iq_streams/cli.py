@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "emit": Entry("b3iq_streams.cli_emit:emit", "Sign facts, given as lines of JSON, and append them."),
     "fleet": Entry("b3iq_streams.cli_fleet:fleet", "Simulate a fleet of nodes against a broker."),
     "keys": Entry("b3iq_streams.cli_keys:keys", "Make and look at Ed25519 key files."),
+    "node": Entry("b3iq_streams.node.command:command", "Speak for a GPU host: heartbeats, probes, explanations."),
     "observability": Entry("b3iq_streams.observability.command:command", "Dashboard and alert rules, drawn from the metrics."),
     "policy": Entry("b3iq_streams.cli_policy:policy", "Write, sign, publish and look at policy revisions."),
     "processor": Entry("b3iq_streams.processor.command:command", "Run a worker that folds facts into eligibility."),

@@ -8,6 +8,7 @@ from nacl.signing import SigningKey
 
 from b3iq_schemas.envelope import keyid
 from b3iq_streams import keys as key_files
+from b3iq_streams import passphrases
 from b3iq_streams.cli_options import path_option
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -20,10 +21,11 @@ def keys() -> None:
 
 @keys.command()
 @path_option("--out", default=Path("b3iq-key.json"), show_default=True, help="Where to write it; never overwrites.")
-def new(out: Path) -> None:
+@click.option("--encrypt", is_flag=True, help="Seal it under a passphrase: asked for, or from B3IQ_KEY_PASSPHRASE_FILE.")
+def new(out: Path, encrypt: bool) -> None:
     """Make a key, in a file that only you can read."""
     key = SigningKey.generate()
-    key_files.save(key, out)
+    key_files.save(key, out, passphrases.ask(out, new=True) if encrypt else None)
     _print(key)
 
 

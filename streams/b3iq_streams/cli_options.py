@@ -18,16 +18,24 @@ LOG_FORMATS = ("json", "console")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+kafka_config_option = click.option(
+    "--kafka-config", type=click.Path(path_type=Path), metavar="FILE",
+    help="Settings, such as how to be known by Kafka (docs/security.md).  [env: B3IQ_KAFKA_CONFIG]",
+)  # fmt: skip
+
+
 def kafka_options(command: Function) -> Function:
-    """Adds --bootstrap and --wait; the command gets them as `kafka`."""
+    """Adds --bootstrap, --wait and --kafka-config; the command gets them as `kafka`."""
 
     @click.option("--bootstrap", metavar="HOST:PORT", help="Kafka, several with commas.  [env: B3IQ_BOOTSTRAP]")
     @click.option(
         "--wait", "wait_s", type=float, metavar="SECONDS", help="How long to keep trying to connect.  [env: B3IQ_WAIT_S; 10]"
     )
+    @kafka_config_option
     @wraps(command)
-    def wrapped(*args: Any, bootstrap: str | None, wait_s: float | None, **rest: Any) -> Any:
-        return command(*args, kafka=load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s), **rest)
+    def wrapped(*args: Any, bootstrap: str | None, wait_s: float | None, kafka_config: Path | None, **rest: Any) -> Any:
+        kafka = load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s, kafka_config=kafka_config)
+        return command(*args, kafka=kafka, **rest)
 
     return wrapped  # type: ignore[return-value]
 

@@ -1,18 +1,25 @@
-"""`topics`: make a cluster's topics what the table says, or say what differs."""
+"""`topics`: make a cluster's topics and access rules what the table says, or say what differs."""
 
 import asyncio
 
 import click
+import orjson
 
 from b3iq_schemas.topics import TOPICS
+from b3iq_streams import acls as access
 from b3iq_streams import kafka as kafka_clients
 from b3iq_streams import topics_admin
 from b3iq_streams.cli_options import kafka_options
 from b3iq_streams.cli_regenerate import regenerate
+from b3iq_streams.errors import UserError
 from b3iq_streams.settings import KafkaSettings
 
 _PARTITIONS = "Partitions of every topic; another number takes a new generation (`topics regenerate`)."
 _COUNT = click.IntRange(1, 1_000)
+
+_principals = click.option(
+    "--principal", "principals", multiple=True, metavar="ROLE=NAME", help="The Kafka user of a role, if it is not ROLE."
+)
 
 
 @click.group(no_args_is_help=False)
@@ -26,11 +33,29 @@ topics.add_command(regenerate)
 @topics.command()
 @click.option("--partitions", type=_COUNT, default=12, show_default=True, help=_PARTITIONS)
 @click.option("--replication-factor", type=click.IntRange(1, 32), default=3, show_default=True, help="Replicas of new topics.")
+@click.option("--acls", is_flag=True, help="Also allow each role what it needs (see `topics acls`).")
+@_principals
 @kafka_options
-def apply(partitions: int, replication_factor: int, kafka: KafkaSettings) -> None:
+def apply(partitions: int, replication_factor: int, acls: bool, principals: tuple[str, ...], kafka: KafkaSettings) -> None:
     """Create what is missing and correct settings that differ. Never deletes, never repartitions."""
-    for line in asyncio.run(_apply(kafka_clients.Layout(partitions, replication_factor), kafka)) or ["nothing to do"]:
+    if principals and not acls:
+        raise UserError("--principal says nothing without --acls")
+    named = access.names(principals) if acls else None
+    for line in asyncio.run(_apply(kafka_clients.Layout(partitions, replication_factor), named, kafka)) or ["nothing to do"]:
         click.echo(line)
+
+
+@topics.command()
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="Lines for "
+              "kafka-acls.sh, or a list of objects.")  # fmt: skip
+@_principals
+def acls(form: str, principals: tuple[str, ...]) -> None:
+    """Print the access rules of the table: one principal per role."""
+    wanted = access.wanted(access.names(principals))
+    if form == "json":
+        click.echo(orjson.dumps([acl._asdict() for acl in wanted], option=orjson.OPT_INDENT_2))
+    else:
+        click.echo(access.script(wanted), nl=False)
 
 
 @topics.command()
@@ -49,9 +74,10 @@ def check(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> None:
     click.echo(f"{len(TOPICS)} topics are as they should be")
 
 
-async def _apply(layout: kafka_clients.Layout, kafka: KafkaSettings) -> list[str]:
+async def _apply(layout: kafka_clients.Layout, principals: access.Names | None, kafka: KafkaSettings) -> list[str]:
     async with kafka_clients.admin(kafka) as admin:
-        return await topics_admin.apply(admin, layout)
+        done = await topics_admin.apply(admin, layout)
+        return done + (await access.apply(admin, principals) if principals is not None else [])
 
 
 async def _differences(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> list[topics_admin.Difference]:

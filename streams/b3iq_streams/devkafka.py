@@ -2,7 +2,7 @@
 
 Each node is broker and controller at once (KRaft). The data live in a temporary directory that `stop` removes, while
 `kill`, `start` and `restart` keep it, so tests can crash a broker and look at what survived. The module does not create
-topics, and it is no way to run a broker that anybody depends on: nothing here is secured or replicated by default.
+topics, and it is no way to run a broker that anybody depends on: nothing here is secured or replicated unless told so.
 """
 
 import argparse
@@ -10,10 +10,10 @@ import contextlib
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
+
+from b3iq_streams.devkafka_ready import brokers_seen
+from b3iq_streams.devkafka_secured import SECURED_JVM_OPTIONS, Secured
 
 KAFKA_VERSION = "4.1.1"
 HOST = "127.0.0.1"
@@ -85,6 +88,7 @@ class _Node:
     node_id: int
     port: int
     controller_port: int
+    tls_port: int
     process: subprocess.Popen[bytes] | None = None
     guard: subprocess.Popen[bytes] | None = None
 
@@ -96,10 +100,13 @@ class _Node:
 class LocalKafka:
     """A local cluster with stable ports, which a test may stop, kill, freeze and start again."""
 
-    def __init__(self, *, nodes: int = 1, port: int | None = None, start_timeout_s: float = 60) -> None:
+    def __init__(
+        self, *, nodes: int = 1, port: int | None = None, start_timeout_s: float = 60, secured: Secured | None = None
+    ) -> None:
         """Choose the ports now, so that `bootstrap` is the same before the start and after every restart."""
-        ports = _free_ports(2 * nodes)
-        self._nodes = [_Node(i + 1, ports[2 * i], ports[2 * i + 1]) for i in range(nodes)]
+        ports = _free_ports(3 * nodes)
+        self._nodes = [_Node(i + 1, ports[3 * i], ports[3 * i + 1], ports[3 * i + 2]) for i in range(nodes)]
+        self._secured = secured
         if port is not None:
             self._nodes[0].port = port
         self._start_timeout_s = start_timeout_s
@@ -112,14 +119,20 @@ class LocalKafka:
         """The addresses a client starts from."""
         return ",".join(f"{HOST}:{node.port}" for node in self._nodes)
 
+    @property
+    def tls_bootstrap(self) -> str:
+        """The same for clients whose certificate is their name; only of a secured cluster."""
+        return ",".join(f"{HOST}:{node.tls_port}" for node in self._nodes)
+
     def start(self) -> None:
         """Start every node that is down, keeping what was stored before, and return when all of them serve clients."""
-        java, libs = _find_java(), _resolve_jars()
+        java = [_find_java(), *JVM_OPTIONS, *(SECURED_JVM_OPTIONS if self._secured else ()), "-cp", f"{_resolve_jars()}/*"]
         self._home = self._home or Path(tempfile.mkdtemp(prefix="b3iq-kafka-"))
         try:
             for node in self._nodes:
                 if not node.running:
-                    self._launch(node, [java, *JVM_OPTIONS, "-cp", f"{libs}/*"], self._home)
+                    self._reap(node)  # its guard, if it ended by itself
+                    self._launch(node, java, self._home)
             self._await_ready(self._home)
         except BaseException:
             self.stop()
@@ -142,6 +155,10 @@ class LocalKafka:
         self._signal(node, signal.SIGKILL)
         self._reap(self._nodes[node])
 
+    def running(self, node: int = 0) -> bool:
+        """Whether a node's process has not ended."""
+        return self._nodes[node].running
+
     def suspend(self, node: int = 0) -> None:
         """Freeze a node (SIGSTOP): its connections stay open and nothing answers."""
         self._signal(node, signal.SIGSTOP)
@@ -149,6 +166,11 @@ class LocalKafka:
     def resume(self, node: int = 0) -> None:
         """Let a suspended node go on."""
         self._signal(node, signal.SIGCONT)
+
+    def refuse_writes(self, node: int = 0) -> None:
+        """Have every write of a running node to a file fail, as on a full disk, until it is started again (Linux only)."""
+        if process := self._nodes[node].process:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     def wait(self) -> None:
         """Block until the first node has exited, for a foreground command."""
@@ -170,6 +192,7 @@ class LocalKafka:
             if not settings.exists():
                 settings.write_text(self._settings(node, home))
                 tool = [*java, "kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(settings)]
+                tool += self._secured.format_arguments if self._secured else []
                 if subprocess.run(tool, stdout=log, stderr=log, check=False).returncode:  # noqa: S603  our own arguments
                     raise KafkaStartError(f"Kafka could not format its storage.\n{_tail(log_path)}")
             # A session of its own keeps a Ctrl-C in the terminal from reaching the broker before we stop it cleanly.
@@ -188,7 +211,8 @@ class LocalKafka:
 
     def _settings(self, node: _Node, home: Path) -> str:
         replicas = min(3, len(self._nodes))
-        return SETTINGS.format(
+        secured = self._secured.properties(HOST, node.port, node.tls_port, node.controller_port) if self._secured else ""
+        plain = SETTINGS.format(
             node_id=node.node_id,
             voters=",".join(f"{n.node_id}@{HOST}:{n.controller_port}" for n in self._nodes),
             host=HOST,
@@ -198,21 +222,23 @@ class LocalKafka:
             replicas=replicas,
             in_sync=max(1, replicas - 1),
         )
+        return plain + secured  # of two lines for one setting the later one counts
 
     def _await_ready(self, home: Path) -> None:
+        context = self._secured.context() if self._secured else None
         for _ in range(int(self._start_timeout_s / POLL_S)):
             for node in self._nodes:
                 if not node.running:
                     raise KafkaStartError(f"Kafka exited while it was starting.\n{_tail(_log_path(home, node))}")
-            if all(_brokers_seen(node.port) == len(self._nodes) for node in self._nodes):
+            ports = (node.tls_port if context else node.port for node in self._nodes)
+            if all(brokers_seen(HOST, port, context) == len(self._nodes) for port in ports):
                 return
             time.sleep(POLL_S)
         logs = "\n".join(_tail(_log_path(home, node)) for node in self._nodes)
         raise KafkaStartError(f"Kafka did not serve clients within {self._start_timeout_s:.0f} s.\n{logs}")
 
     def _terminate(self) -> None:
-        running = [node for node in self._nodes if node.running]
-        for node in running:
+        for node in [node for node in self._nodes if node.running]:
             # Continue as well: a suspended process would sit on its SIGTERM.
             self._signal(node.node_id - 1, signal.SIGTERM)
             self._signal(node.node_id - 1, signal.SIGCONT)
@@ -238,18 +264,6 @@ class LocalKafka:
             if node.guard.stdin is not None:
                 node.guard.stdin.close()
         node.process = node.guard = None
-
-
-def _brokers_seen(port: int) -> int:
-    """Ask a node how many live brokers it knows (Metadata v1, no topics); 0 while it does not answer."""
-    body = struct.pack(">hhih5si", 3, 1, 1, 5, b"ready", 0)
-    try:
-        with socket.create_connection((HOST, port), timeout=1) as connection, connection.makefile("rb") as answer:
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            head = answer.read(12)
-    except OSError:
-        return 0
-    return int(struct.unpack(">iii", head)[2]) if len(head) == 12 else 0
 
 
 def _free_ports(count: int) -> list[int]:

@@ -4,18 +4,23 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams.errors import UserError, first_problem
+from b3iq_streams.security import SecuritySettings
+from b3iq_streams.settings_file import FileSource
 
 _ENVIRONMENT = SettingsConfigDict(env_prefix="B3IQ_", frozen=True, extra="ignore")
 _ADDRESSES = r"^[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}(,[A-Za-z0-9._\[\]:-]+:[0-9]{1,5})*$"
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
-class KafkaSettings(BaseSettings):
-    """How to reach the brokers."""
+_FLAGS = frozenset({"bootstrap", "wait_s", "trust", "kafka_config"})
+
+
+class KafkaSettings(SecuritySettings):
+    """How to reach the brokers, and how to be known by them (`security.py`)."""
 
     model_config = _ENVIRONMENT
 
@@ -25,16 +30,28 @@ class KafkaSettings(BaseSettings):
     """How long to keep trying to connect."""
     delivery_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 30.0
     """How long to wait for the acknowledgement of a record."""
+    kafka_config: Path | None = None
+    """A file with more of these settings; flags and environment win over it."""
 
     @property
     def client(self) -> dict[str, Any]:
         """The arguments that every aiokafka client gets."""
-        return {"bootstrap_servers": self.bootstrap}
+        return {"bootstrap_servers": self.bootstrap, **self.aiokafka_security}
 
     @property
     def librdkafka(self) -> dict[str, Any]:
         """The same for clients on librdkafka."""
-        return {"bootstrap.servers": self.bootstrap}
+        return {"bootstrap.servers": self.bootstrap, **self.librdkafka_security}
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Flags, then the environment, then the file."""
+        assert isinstance(init_settings, InitSettingsSource)
+        return init_settings, env_settings, FileSource(settings_cls, init_settings.init_kwargs.get("kafka_config"))
 
 
 class TrustSettings(BaseSettings):
@@ -61,8 +78,8 @@ def load(kind: type[Settings], **given: Any) -> Settings:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = str(problem["loc"][0])
-        flag = f"--{name.removesuffix('_s')}"
+        flag, variable = f"--{name.removesuffix('_s').replace('_', '-')}", f"B3IQ_{name.upper()}"
         if problem["type"] == "missing":
-            raise UserError(f"{flag} is missing: give it, or set B3IQ_{name.upper()}") from None
+            raise UserError(f"{flag} is missing: give it, or set {variable}") from None
         hint = "expected host:port" if name == "bootstrap" else problem["msg"]
-        raise UserError(f"{flag} (or B3IQ_{name.upper()}) is wrong: {hint}") from None
+        raise UserError(f"{f'{flag} (or {variable})' if name in _FLAGS else variable} is wrong: {hint}") from None

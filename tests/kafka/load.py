@@ -12,7 +12,7 @@ from b3iq_streams import kafka
 from b3iq_streams.clock import now_ms
 from b3iq_streams.emit import Emission
 from b3iq_streams.fleet import FIRST_ATTACK_MS, Fleet
-from b3iq_streams.kafka import Place
+from b3iq_streams.kafka import Place, Placed
 from tests.kafka.network import Network
 
 TICK_S = 0.1
@@ -27,12 +27,13 @@ class Load:
         self.fleet = Fleet(network.world, nodes=nodes, start_ms=start_ms, rate=rate, scenario=scenario)
         self._network, self._junk, self._muted = network, junk, set[Place]()
         self.sent = 0
+        self.acknowledged: list[tuple[Emission, Placed]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
         """Speak for the length of a block; what was sent is acknowledged when it ends."""
         async with kafka.publisher(self._network.settings) as publisher:
-            await publisher.publish(self.fleet.bootstrap(now_ms()))
+            await self._say(publisher, self.fleet.bootstrap(now_ms()))
             over = asyncio.Event()
             task = asyncio.create_task(self._speak(publisher, over))
             try:
@@ -48,9 +49,14 @@ class Load:
     async def _speak(self, publisher: kafka.Publisher, over: asyncio.Event) -> None:
         while not over.is_set():
             emissions = [*self.fleet.tick(now_ms()), *self._rubbish()]
-            self.sent += len(await publisher.publish(sent for sent in emissions if self._audible(sent)))
+            said = [emission for emission in emissions if self._audible(emission)]
+            await self._say(publisher, said)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), TICK_S)
+
+    async def _say(self, publisher: kafka.Publisher, said: list[Emission]) -> None:
+        self.acknowledged += zip(said, await publisher.publish(said), strict=True)
+        self.sent = len(self.acknowledged)
 
     def _audible(self, emission: Emission) -> bool:
         return Place(emission.topic, partition_for(emission.key, self._network.partitions)) not in self._muted

@@ -24,10 +24,11 @@ from b3iq_streams.core.admit import Scope
 from b3iq_streams.core.chain import ChainId
 from b3iq_streams.kafka import Layout, Place
 from b3iq_streams.policy_log import publish_revision
-from b3iq_streams.processor.names import changelog
+from b3iq_streams.processor.names import GROUP, changelog
 from b3iq_streams.settings import KafkaSettings
 from b3iq_streams.world import TRUST_FILE, World, demo_policy, sign_policy
 from tests.kafka.crashing_worker import environment
+from tests.kafka.secured import Cluster
 from tests.kafka.support import admin_client, create_topic
 
 ROOT = Path(__file__).parents[2]
@@ -56,20 +57,36 @@ class Network:
     partitions: int
     group: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
     workers: list["Worker"] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """What its workers are told beside their arguments: who they are, on a secured cluster."""
 
     @classmethod
     async def create(cls, bootstrap: str, directory: Path, partitions: int, **policy: Any) -> "Network":
         """Fresh topics, fresh keys, and a policy with times that pass within a test."""
         made = cls(KafkaSettings(bootstrap=bootstrap), World.generate(f"net-{secrets.token_hex(4)}"), directory, partitions)
-        await _empty(bootstrap)
-        async with kafka.admin(made.settings) as admin:
-            await topics_admin.apply(admin, Layout(partitions, 1))
-        config = {name.replace(".", "_"): value for name, value in TOPICS[CHECKPOINT].config.items()}
-        await create_topic(bootstrap, changelog(made.group), partitions=partitions, **config)
-        made.world.save(directory / "world")
-        keys.save(made.world.node_key(SECOND), directory / "world" / f"{SECOND}.json")
-        await made.publish_policy(1, **policy)
+        await made._begin(1, **policy)
         return made
+
+    @classmethod
+    async def on_secured(cls, cluster: Cluster, directory: Path, partitions: int) -> "Network":
+        """The same on three brokers, under the names that the access rules are about; workers are the processor."""
+        world = World.generate(f"net-{secrets.token_hex(4)}")
+        environment = cluster.environment("processor")
+        made = cls(cluster.settings(), world, directory, partitions, group=GROUP, environment=environment)
+        await made._begin(3)
+        await cluster.allow()
+        return made
+
+    async def _begin(self, replicas: int, **policy: Any) -> None:
+        await _empty(self.settings)
+        async with kafka.admin(self.settings) as admin:
+            await topics_admin.apply(admin, Layout(self.partitions, replicas))
+        config = {name.replace(".", "_"): value for name, value in TOPICS[CHECKPOINT].config.items()}
+        if changelog(self.group) != CHECKPOINT:
+            await create_topic(self.settings.bootstrap, changelog(self.group), partitions=self.partitions, **config)
+        self.world.save(self.directory / "world")
+        keys.save(self.world.node_key(SECOND), self.directory / "world" / f"{SECOND}.json")
+        await self.publish_policy(1, **policy)
 
     @property
     def trust(self) -> RootTrust:
@@ -127,8 +144,8 @@ class Network:
         return ChainId(self.trust, partition, self.partitions, self.trust.skew_ms)
 
 
-async def _empty(bootstrap: str) -> None:
-    async with admin_client(bootstrap) as client:
+async def _empty(settings: KafkaSettings) -> None:
+    async with admin_client(settings) as client:
         present = [name for name in await client.list_topics() if not name.startswith("__")]
         if present:
             await client.delete_topics(present)
@@ -154,7 +171,11 @@ class Worker:
         with self.log_path.open("ab") as log:
             self._began_at = log.tell()
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=ROOT, env=os.environ | environment(crash=crash, **settings)
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=os.environ | network.environment | environment(crash=crash, **settings),
             )
 
     @property

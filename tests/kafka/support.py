@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from b3iq_streams.settings import KafkaSettings
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -34,9 +36,10 @@ def raised(log: str) -> list[str]:
 
 
 @asynccontextmanager
-async def admin_client(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(where: str | KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open an admin client for the length of a block."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    known = {"bootstrap_servers": where} if isinstance(where, str) else where.client
+    client = AIOKafkaAdminClient(**known)
     await client.start()
     try:
         yield client

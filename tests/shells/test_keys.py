@@ -3,12 +3,13 @@
 import stat
 from pathlib import Path
 
+import orjson
 import pytest
 from nacl.signing import SigningKey
 
 from b3iq_schemas.envelope import pae, verify
 from b3iq_schemas.events import POSSESSION_V1, possession_payload
-from b3iq_streams import keys
+from b3iq_streams import keys, passphrases
 from b3iq_streams.cli import run
 from b3iq_streams.errors import UserError
 
@@ -58,3 +59,78 @@ def test_possession_is_proven() -> None:
     public, proof = bytes(key.verify_key), bytes.fromhex(keys.possession(key, "n", "node-1")["proof"])
     assert verify(public, pae(POSSESSION_V1, possession_payload("n", "node-1", public)), proof)
     assert not verify(public, pae(POSSESSION_V1, possession_payload("n", "node-2", public)), proof)
+
+
+PHRASE = "correct horse battery"
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A key file made with `--encrypt`, and the environment without its passphrase."""
+    path = tmp_path / "sealed.json"
+    monkeypatch.delenv(passphrases.FILE_VARIABLE, raising=False)
+    monkeypatch.setenv(passphrases.VARIABLE, PHRASE)
+    assert run(["keys", "new", "--encrypt", "--out", str(path)]) == 0
+    monkeypatch.delenv(passphrases.VARIABLE)
+    return path
+
+
+def test_a_sealed_key_opens_with_its_passphrase_only(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment or from a private file, which wins; not with another, and not without one."""
+    content = orjson.loads(sealed.read_bytes())
+    assert {"public_key", "keyid", "sealed_seed"} == set(content)
+    with pytest.raises(UserError, match="needs a passphrase"):
+        keys.load(sealed)
+    monkeypatch.setenv(passphrases.VARIABLE, PHRASE)
+    assert content["public_key"] == keys.public_hex(keys.load(sealed))
+    phrase = sealed.with_name("phrase")
+    phrase.touch(0o600)
+    phrase.write_text("something else\n")
+    monkeypatch.setenv(passphrases.FILE_VARIABLE, str(phrase))
+    with pytest.raises(UserError, match="wrong passphrase"):
+        keys.load(sealed)
+    phrase.write_text(PHRASE + "\n")
+    keys.load(sealed)
+    phrase.chmod(0o640)
+    with pytest.raises(UserError, match="passphrase file .* is open to others"):
+        keys.load(sealed)
+
+
+def test_every_command_opens_a_sealed_key(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What loads key files asks for the passphrase in one place, so `show` and `prove` take sealed ones as they are."""
+    monkeypatch.setenv(passphrases.VARIABLE, PHRASE)
+    assert run(["keys", "show", str(sealed)]) == 0
+    assert run(["keys", "prove", str(sealed), "--network", "n", "--node", "node-1"]) == 0
+    out = capsys.readouterr().out
+    assert PHRASE not in out
+    assert bytes(keys.load(sealed)).hex() not in out
+
+
+def test_a_sealed_file_that_was_changed_is_refused(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped bit in the box, another public key, or an appetite for memory: refused, each in one line."""
+    monkeypatch.setenv(passphrases.VARIABLE, PHRASE)
+    content = orjson.loads(sealed.read_bytes())
+    box = content["sealed_seed"]["box"]
+    other = keys.public_hex(SigningKey.generate())
+    for changed, said in (
+        (
+            content | {"sealed_seed": content["sealed_seed"] | {"box": box[:-1] + ("0" if box[-1] != "0" else "1")}},
+            "wrong passphrase",
+        ),
+        (content | {"public_key": other}, "contradicts itself"),
+        (content | {"sealed_seed": content["sealed_seed"] | {"memory_bytes": 1 << 40}}, "is not a key file"),
+        (content | {"sealed_seed": content["sealed_seed"] | {"kdf": "scrypt"}}, "is not a key file"),
+    ):
+        sealed.write_bytes(orjson.dumps(changed))
+        with pytest.raises(UserError, match=said):
+            keys.load(sealed)
+
+
+@pytest.mark.parametrize("phrase", ["", "short", "x" * 2_000])
+def test_a_poor_passphrase_is_refused(phrase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new passphrase has a decent length, and no file is left behind for one that has not."""
+    monkeypatch.setenv(passphrases.VARIABLE, phrase)
+    assert run(["keys", "new", "--encrypt", "--out", str(tmp_path / "k.json")]) == 2
+    assert [] == list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 Reads without a group and commits nothing. How far the topics go is asked once; what is appended later is not read.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.connection import BrokerUnavailable, KafkaRefused, OffsetGone, Place
+from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
 BATCH = 1_000
@@ -103,6 +105,8 @@ def _topics(consumer: Consumer, settings: KafkaSettings) -> dict[str, int]:
             metadata = consumer.list_topics(timeout=min(5.0, left_s))
             return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
         except KafkaException as error:
+            if certain := asyncio.run(refusal(settings)):
+                raise KafkaRefused(f"Kafka at {certain}") from None
             if monotonic_ms() >= until_ms:
                 raise BrokerUnavailable(
                     f"no Kafka broker answers at {settings.bootstrap} within {settings.wait_s:g} s"
@@ -133,6 +137,8 @@ def _judge(error: KafkaError, place: Place) -> None:
     """Let librdkafka try again where it does so by itself."""
     if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
         raise OffsetGone(f"reading {place.topic}/{place.partition}: a position is not in the log any more")
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return  # it looks for the group's coordinator, which nothing here needs: an auditor has no group
     if error.code() not in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF):
         raise KafkaRefused(f"reading {place.topic}/{place.partition}: {error.str()}")
 

@@ -10,7 +10,7 @@ import click
 from b3iq_streams.audit.expiry import EvidenceExpired as EvidenceExpired
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.times import FAR_FUTURE_MS, FAR_PAST_MS, MOMENT, show
-from b3iq_streams.cli_options import trust_option
+from b3iq_streams.cli_options import kafka_config_option, trust_option
 from b3iq_streams.errors import UserError
 from b3iq_streams.settings import KafkaSettings, load
 
@@ -28,18 +28,19 @@ def source_options(command: Function) -> Function:
     @click.option("--archive", type=click.Path(path_type=Path), metavar="DIR", help="Read an archive (see `audit export`).")
     @click.option("--bootstrap", metavar="HOST:PORT", help="Read Kafka, several with commas.  [env: B3IQ_BOOTSTRAP]")
     @click.option("--wait", "wait_s", type=float, metavar="SECONDS", help="How long to keep trying.  [env: B3IQ_WAIT_S; 10]")
+    @kafka_config_option
     @click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
     @trust_option
     @click.pass_context
     @wraps(command)
     def wrapped(
-        ctx: click.Context, /, *args: Any, archive: Path | None, bootstrap: str | None, wait_s: float | None, relaxed: bool,
-        **rest: Any,
+        ctx: click.Context, /, *args: Any, archive: Path | None, bootstrap: str | None, wait_s: float | None,
+        kafka_config: Path | None, relaxed: bool, **rest: Any,
     ) -> Any:  # fmt: skip
         if archive is not None and bootstrap is not None:
             raise UserError("--archive and --bootstrap exclude each other: give one")
         try:
-            return command(*args, origin=_origin(archive, bootstrap, wait_s, relaxed), **rest)
+            return command(*args, origin=_origin(archive, bootstrap, wait_s, kafka_config, relaxed), **rest)
         except EvidenceExpired as error:
             click.echo(str(error), err=True)
             ctx.exit(EXPIRED)
@@ -47,14 +48,17 @@ def source_options(command: Function) -> Function:
     return wrapped  # type: ignore[return-value]
 
 
-def _origin(archive: Path | None, bootstrap: str | None, wait_s: float | None, relaxed: bool) -> Origin:
+def _origin(
+    archive: Path | None, bootstrap: str | None, wait_s: float | None, kafka_config: Path | None, relaxed: bool
+) -> Origin:
     if archive is not None:
         from b3iq_streams.audit.archive.origin import ArchiveOrigin  # only who reads one needs what reads it
 
         return ArchiveOrigin.load(archive)
     from b3iq_streams.audit.live import survey  # the same
 
-    return survey(load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s), stamped=not relaxed)
+    kafka = load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s, kafka_config=kafka_config)
+    return survey(kafka, stamped=not relaxed)
 
 
 def range_options(command: Function) -> Function:

@@ -4,18 +4,20 @@ Beside the processor's own clients, nothing else imports aiokafka. No consumer g
 the broker says no to becomes a `UserError` of one line.
 """
 
-from b3iq_streams.kafka.administration import Admin, Layout, admin
+from b3iq_streams.kafka.administration import Acl, Admin, Layout, Operation, admin
 from b3iq_streams.kafka.connection import BrokerUnavailable, KafkaRefused, OffsetGone, Place
 from b3iq_streams.kafka.publishing import BATCH_BYTES_MAX, Placed, Publisher, publisher
 from b3iq_streams.kafka.reading import Source, source
 
 __all__ = [
     "BATCH_BYTES_MAX",
+    "Acl",
     "Admin",
     "BrokerUnavailable",
     "KafkaRefused",
     "Layout",
     "OffsetGone",
+    "Operation",
     "Place",
     "Placed",
     "Publisher",

@@ -3,17 +3,38 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, KafkaRefused, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
 _TOPIC_OVERRIDE = 1
 """Kafka's config source of a setting made on the topic itself."""
+
+Operation = Literal["Read", "Write", "Create", "Delete", "Alter", "Describe", "ClusterAction", "DescribeConfigs", "AlterConfigs"]
+_RESOURCES: dict[str, int] = {"topic": 2, "group": 3, "cluster": 4}
+_OPERATIONS: dict[str, int] = {
+    "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "ClusterAction": 9, "DescribeConfigs": 10,
+    "AlterConfigs": 11,
+}  # fmt: skip
+_ANY, _LITERAL, _ALLOW, _ANYWHERE = 1, 3, 3, "*"
+
+
+class Acl(NamedTuple):
+    """One rule that allows one operation, from any host."""
+
+    principal: str
+    resource: str
+    name: str
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.operation} on {self.resource} {self.name}"
 
 
 class Layout(NamedTuple):
@@ -83,6 +104,30 @@ class Admin:
             ((code, _, state, _, _, members, *_),) = answer.groups
             _check(code, None)
         return len(members) if state not in ("Empty", "Dead") else 0
+
+    async def acls(self) -> set[Acl]:
+        """Every rule that the cluster has; one that is not of our kind (a prefix, a host, a denial) says so in its name."""
+        request = DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY)  # null is any
+        with translated("reading access rules"):
+            answer = await self._client._send_request(request)  # this client has no method for it, its protocol does
+            _check(answer.error_code, answer.error_message)
+        return {_acl(kind, name, pattern, *rule) for kind, name, pattern, rules in answer.resources for rule in rules}
+
+    async def create_acl(self, acl: Acl) -> None:
+        """Make one rule; making it again changes nothing."""
+        resource, operation = _RESOURCES[acl.resource], _OPERATIONS[acl.operation]
+        request = CreateAclsRequest(resource, acl.name, _LITERAL, acl.principal, _ANYWHERE, operation, _ALLOW)
+        with translated(f"allowing {acl}"):
+            answer = await self._client._send_request(request)
+            for code, message in answer.creation_responses:
+                _check(code, message)
+
+
+def _acl(kind: int, name: str, pattern: int, principal: str, host: str, operation: int, permission: int) -> Acl:
+    resource = next((known for known, code in _RESOURCES.items() if code == kind), f"resource type {kind}")
+    allowed = next((known for known, code in _OPERATIONS.items() if code == operation), f"operation {operation}")
+    limits = ("" if permission == _ALLOW else " denied", "" if host == _ANYWHERE else f" from {host}")
+    return Acl(principal, resource, name if pattern == _LITERAL else f"{name}*", f"{allowed}{''.join(limits)}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import stamina
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from b3iq_streams.errors import UserError
+from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 30_000
@@ -43,7 +44,7 @@ class Startable(Protocol):
 
 
 async def connect(client: Startable, settings: KafkaSettings) -> None:
-    """Start a client, again and again until it works or the time is up."""
+    """Start a client, again and again until it works, the time is up, or a broker says that it never will."""
     tries = 0
     try:
         async with asyncio.timeout(settings.wait_s):
@@ -52,12 +53,21 @@ async def connect(client: Startable, settings: KafkaSettings) -> None:
                     tries = attempt.num
                     if tries == 2:
                         _log.warning("no Kafka broker at %s yet, connecting again for %g s", settings.bootstrap, settings.wait_s)
-                    await client.start()
+                    await _start(client, settings)
     except TimeoutError:
         times = "once" if tries == 1 else f"{tries} times"
         raise BrokerUnavailable(
             f"no Kafka broker answers at {settings.bootstrap}: tried to connect {times} in {settings.wait_s:g} s"
         ) from None
+
+
+async def _start(client: Startable, settings: KafkaSettings) -> None:
+    try:
+        await client.start()
+    except (KafkaError, OSError):
+        if certain := await refusal(settings):
+            raise KafkaRefused(f"Kafka at {certain}") from None
+        raise
 
 
 def _failed(error: Exception) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
+from b3iq_streams.core.records import LOG_APPEND_TIME
 from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, KafkaRefused, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
@@ -22,6 +23,8 @@ class Placed(NamedTuple):
     topic: str
     partition: int
     offset: int
+    logged_at_ms: int | None = None
+    """The broker's time of the append; None where the broker does not stamp records."""
 
 
 class Publisher:
@@ -71,7 +74,8 @@ class Publisher:
             raise KafkaRefused(
                 f"{topic}: not acknowledged within {self._delivery_s:g} s, so it may or may not be in the log"
             ) from None
-        return Placed(topic, acknowledged.partition, acknowledged.offset)
+        logged_at_ms = acknowledged.timestamp if acknowledged.timestamp_type == LOG_APPEND_TIME else None
+        return Placed(topic, acknowledged.partition, acknowledged.offset, logged_at_ms)
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

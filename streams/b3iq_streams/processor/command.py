@@ -57,6 +57,7 @@ def command(
     logs.configure(log_level, log_format)
     settings = ProcessorSettings(
         bootstrap=kafka.bootstrap,
+        security=kafka.aiokafka_security,
         group=group,
         instance=instance,
         datadir=datadir,

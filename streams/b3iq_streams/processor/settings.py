@@ -20,8 +20,8 @@ class ProcessorSettings:
     web_host: str = "127.0.0.1"
     web_port: int | None = None
     """None: no web server. 0: any free port."""
-    security: Mapping[str, Any] = field(default_factory=dict)
-    """aiokafka's `security_protocol`, `ssl_context` and `sasl_*`, for every connection."""
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """aiokafka's `security_protocol`, `ssl_context` and `sasl_*`, for every connection; holds the password, hence no repr."""
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 1_000
     standby_replicas: int = 1

@@ -1,0 +1,138 @@
+"""Collects, from public topics alone, what the network knows of this node: registration, heartbeat, refusals, decisions."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import orjson
+from pydantic import ValidationError
+
+from b3iq_schemas.codes import RouteRefusal
+from b3iq_schemas.eligibility import Decision, EligibilityChange
+from b3iq_schemas.events import Heartbeat
+from b3iq_schemas.policy import RootTrust
+from b3iq_schemas.topics import DEAD_LETTERS, HEARTBEATS
+from b3iq_streams.clock import monotonic_ms, now_ms
+from b3iq_streams.core.records import Record
+from b3iq_streams.kafka import Place, source
+from b3iq_streams.node.inventory import Inventory
+from b3iq_streams.node.lookback import look_back, own_beat, place_of
+from b3iq_streams.node.registered import Known, last_registration
+from b3iq_streams.router.client import RouterClient
+from b3iq_streams.router.partition import Step, ViewSettings
+from b3iq_streams.settings import KafkaSettings
+
+LOOKBACK_RECORDS_MAX = 20_000
+REFUSED_WITHIN_MS = 600_000
+
+
+class Said(NamedTuple):
+    """A heartbeat that a listed key signed, and when it was logged."""
+
+    beat: Heartbeat
+    logged_at_ms: int
+
+
+class Letter(NamedTuple):
+    """A heartbeat of this node's key that was refused lately."""
+
+    code: str
+    logged_at_ms: int
+
+
+class Findings(NamedTuple):
+    """Everything there is to explain. `blind` = why the partition's view cannot be acted on, None if it can."""
+
+    at_ms: int
+    node_id: str
+    network: str
+    partition: int
+    own_keyid: str | None
+    known: Known | None
+    said: Said | None
+    refused: tuple[Letter, ...]
+    blind: RouteRefusal | None
+    usable_after_ms: int
+    """A grant counts only if it is valid beyond this."""
+    decisions: Mapping[str, Decision | None]
+    """By profile id, in the order of the inventory; None: the processor says nothing of it."""
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a router would grant every profile now."""
+        return all(self.grants(decision) for decision in self.decisions.values())
+
+    def grants(self, decision: Decision | None) -> bool:
+        """Whether a router would grant on this decision now."""
+        fresh = (
+            decision is not None and decision.eligible and not decision.failing and decision.valid_until_ms > self.usable_after_ms
+        )
+        return self.blind is None and fresh
+
+
+async def collect(
+    inventory: Inventory, own_keyid: str | None, kafka: KafkaSettings, trust: RootTrust, view: ViewSettings, timeout_s: float
+) -> Findings:
+    """Read the topics; raises UserError if that cannot be done."""
+    node_id = inventory.node_id
+    known = await last_registration(kafka, trust, node_id, view.stamped)
+    async with source(kafka) as reader:
+        place = await place_of(reader, HEARTBEATS, node_id)
+        letters_place = Place(DEAD_LETTERS, place.partition % max(1, len(await reader.partitions(DEAD_LETTERS))))
+        keys = known.keys if known else {}
+
+        def say(record: Record) -> Said | None:
+            beat = own_beat(record, inventory.network, keys)
+            return Said(beat, record.timestamp_ms) if beat else None
+
+        said = await look_back(reader, place, node_id, say, LOOKBACK_RECORDS_MAX)
+        refused = await look_back(reader, letters_place, node_id, _letter, LOOKBACK_RECORDS_MAX)
+    decisions, blind = await _decisions(inventory, place.partition, kafka, trust, view, timeout_s)
+    at_ms = now_ms()
+    return Findings(
+        at_ms=at_ms,
+        node_id=node_id,
+        network=inventory.network,
+        partition=place.partition,
+        own_keyid=own_keyid,
+        known=known,
+        said=max(said, key=lambda item: (item.beat.boot, item.beat.seq), default=None),
+        refused=tuple(letter for letter in refused if letter.logged_at_ms >= at_ms - REFUSED_WITHIN_MS),
+        blind=blind,
+        usable_after_ms=at_ms + trust.skew_ms,
+        decisions=decisions,
+    )
+
+
+def _letter(record: Record) -> Letter | None:
+    try:
+        letter = orjson.loads(record.value or b"")
+        return Letter(letter["code"], letter["logged_at_ms"]) if letter["topic"] == HEARTBEATS else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+async def _decisions(
+    inventory: Inventory, partition: int, kafka: KafkaSettings, trust: RootTrust, view: ViewSettings, timeout_s: float
+) -> tuple[dict[str, Decision | None], RouteRefusal | None]:
+    """The last decision on each profile, as a router's view has accepted it, and why that cannot be acted on."""
+    found: dict[str, Decision] = {}
+
+    def absorb(step: Step) -> None:
+        if step.partition != partition:
+            return
+        for value in step.accepted.changes:
+            try:
+                decision = EligibilityChange.model_validate_json(value).decision
+            except ValidationError:
+                continue
+            if decision.node_id == inventory.node_id:
+                found[decision.profile_id] = decision
+
+    async with RouterClient(kafka, trust, view, absorb=absorb) as client:
+        await client.synced(timeout_s)
+        blind = client.view.states(now_ms(), monotonic_ms())[partition]
+        held = client.view.entries(partition)
+        return {
+            offer.profile_id: found.get(offer.profile_id) if f"{inventory.node_id}/{offer.profile_id}" in held else None
+            for offer in inventory.profiles
+        }, blind

@@ -1,0 +1,182 @@
+"""`node`: what a host operator runs. `run` publishes heartbeats, `probe` looks at runtimes, `check` explains, `rotate` rekeys."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+import orjson
+
+from b3iq_schemas.envelope import keyid
+from b3iq_schemas.policy import RootTrust
+from b3iq_streams import keys as key_files
+from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.node import check as checks
+from b3iq_streams.node import inventory as inventories
+from b3iq_streams.node import rotation
+from b3iq_streams.node.agent import Agent, Pace
+from b3iq_streams.node.check_text import as_text
+from b3iq_streams.node.identity import Identity
+from b3iq_streams.node.instance import default_root, sole_instance
+from b3iq_streams.node.probe import Observed, Prober
+from b3iq_streams.node.registered import last_registration
+from b3iq_streams.node.sequence import Sequence
+from b3iq_streams.router.partition import ViewSettings
+from b3iq_streams.settings import KafkaSettings, TrustSettings, load
+
+_INVENTORY = path_option("--inventory", required=True, help="What this host offers, and where its runtimes are (TOML).")
+_KEY = path_option("--key", required=True, help="The node's key file, sealed or not.")
+_RELAXED = click.option("--relaxed", is_flag=True, help="Accept a broker that does not stamp records (embedded broker).")
+_PROBE_TIMEOUT = click.option(
+    "--probe-timeout", "probe_timeout_s", type=click.FloatRange(0.1, 60), default=3, show_default=True, metavar="SECONDS",
+    help="How long a runtime may take to answer.",
+)  # fmt: skip
+
+
+@click.group(no_args_is_help=False)
+def command() -> None:
+    """Speak for a GPU host: heartbeats, probes, explanations, key rotation."""
+
+
+@command.command()
+@_INVENTORY
+@_KEY
+@path_option(
+    "--state", envvar="B3IQ_NODE_STATE", help="Directory for sequence and lock.  [env: B3IQ_NODE_STATE; ~/.local/state/b3iq-node]"
+)
+@click.option(
+    "--interval", "interval_s", type=click.FloatRange(0.2, 300), default=10, show_default=True, metavar="SECONDS",
+    help="Time between heartbeats; keep it under a third of the policy's heartbeat_ttl_ms.",
+)  # fmt: skip
+@click.option(
+    "--drain", "drain_s", type=click.FloatRange(0, 3_600), default=15, show_default=True, metavar="SECONDS",
+    help="How long to say `draining` on SIGTERM before `offline`.",
+)  # fmt: skip
+@_PROBE_TIMEOUT
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+@_RELAXED
+@kafka_options
+def run(
+    *,
+    inventory: Path,
+    key: Path,
+    state: Path | None,
+    interval_s: float,
+    drain_s: float,
+    probe_timeout_s: float,
+    log_level: str,
+    relaxed: bool,
+    kafka: KafkaSettings,
+) -> None:
+    """Publish heartbeats until SIGTERM or Ctrl-C; then drain, say offline, and end. A second signal skips the draining."""
+    _log_to_stderr(log_level)
+    offered = inventories.load(inventory)
+    with sole_instance(state or default_root(), offered.network, offered.node_id) as directory:
+        sequence = Sequence(directory / "sequence.json", offered.network, offered.node_id)
+        pace = Pace(interval_s, drain_s, probe_timeout_s)
+        asyncio.run(_run(Agent(offered, Identity(key), sequence, pace, kafka, stamped=not relaxed)))
+
+
+async def _run(agent: Agent) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def asked() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    await agent.run(stop, hurry)
+
+
+def _log_to_stderr(level: str) -> None:
+    """The agent's own lines only: what Kafka's client says of each lost connection would hammer the host's log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("b3iq_streams.node")
+    ours.handlers = [handler]
+    ours.setLevel(level.upper())
+
+
+@command.command()
+@_INVENTORY
+@_PROBE_TIMEOUT
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON each.")
+@click.pass_context
+def probe(ctx: click.Context, *, inventory: Path, probe_timeout_s: float, as_json: bool) -> None:
+    """Ask the runtimes what they serve, publish nothing: exit code 0 if every profile is installed, else 1."""
+    offered = inventories.load(inventory)
+    found = asyncio.run(Prober(offered, probe_timeout_s).look())
+    for profile_id, seen in found.items():
+        click.echo(orjson.dumps({"profile_id": profile_id, **seen._asdict()}) if as_json else _probed(profile_id, seen))
+    ctx.exit(0 if all(seen.status == "installed" for seen in found.values()) else 1)
+
+
+def _probed(profile_id: str, seen: Observed) -> str:
+    reachable = "reachable" if seen.runtime_reachable else "unreachable"
+    line = f"{profile_id}  {seen.status}, runtime {reachable}, queue {seen.queue_health}, context {seen.context_tokens_max}"
+    return f"{line}\n  {seen.why}" if seen.why else line
+
+
+@command.command()
+@_INVENTORY
+@path_option("--key", help="The node's key file: also tell whether it is registered. A sealed one need not be opened.")
+@click.option(
+    "--bound",
+    "bound_ms",
+    type=click.IntRange(min=1),
+    default=3_000,
+    show_default=True,
+    metavar="MS",
+    help="Oldest view to believe.",
+)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=10, show_default=True, metavar="SECONDS",
+    help="How long to wait for a complete view.",
+)  # fmt: skip
+@_RELAXED
+@kafka_options
+@trust_option
+@click.pass_context
+def check(
+    ctx: click.Context,
+    *,
+    inventory: Path,
+    key: Path | None,
+    bound_ms: int,
+    timeout_s: float,
+    relaxed: bool,
+    kafka: KafkaSettings,
+    trust: RootTrust,
+) -> None:
+    """Explain from the public topics why this node is or is not eligible: exit code 0 if every profile is, else 1."""
+    offered = inventories.load(inventory)
+    own = keyid(bytes.fromhex(key_files.read(key).public_key)) if key else None
+    view = ViewSettings(bound_ms=bound_ms, stamped=not relaxed)
+    found = asyncio.run(checks.collect(offered, own, kafka, trust, view, timeout_s))
+    click.echo(as_text(found))
+    ctx.exit(0 if found.eligible else 1)
+
+
+@command.command()
+@_INVENTORY
+@_KEY
+@click.option("--finish", is_flag=True, help="Second step: sign with the new key, if a registration lists it.")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Kafka, for --finish.  [env: B3IQ_BOOTSTRAP]")
+@path_option("--trust", help="Trust file, for --finish.  [env: B3IQ_TRUST]")
+@_RELAXED
+def rotate(*, inventory: Path, key: Path, finish: bool, bootstrap: str | None, trust: Path | None, relaxed: bool) -> None:
+    """Make the next key and print what the control plane needs; then, with --finish, put it in place of the old one."""
+    offered = inventories.load(inventory)
+    if not finish:
+        click.echo(orjson.dumps({"keys": rotation.prepare(key, offered.network, offered.node_id)}))
+        click.echo(f"made or found {rotation.beside(key, 'next')}; nothing signs with it yet", err=True)
+        click.echo("next: have the control plane publish a registration with these keys, then run this with --finish", err=True)
+        return
+    kafka = load(KafkaSettings, bootstrap=bootstrap)
+    known = asyncio.run(last_registration(kafka, load(TrustSettings, trust=trust).load(), offered.node_id, stamped=not relaxed))
+    public = rotation.finish(key, known.keys if known else {})
+    click.echo(f"{key} is now key {public[:16]}; a running agent signs its next heartbeat with it")
+    click.echo(
+        f"next: once `node check` says eligible, have {rotation.beside(key, 'old')} dropped from the registration, then delete it"
+    )
