@@ -1,6 +1,7 @@
 """`node` on the command line: every wrong flag, file, address and key is one line and exit code 2, before anything is sent."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ import orjson
 import pytest
 from nacl.signing import SigningKey
 
+from b3iq_schemas.events import PROFILES_MAX
 from b3iq_schemas.topics import TOPICS
 from b3iq_streams import keys
 from b3iq_streams.cli import run
 from b3iq_streams.embedded import EmbeddedBroker
+from b3iq_streams.node import inventory as inventories
+from b3iq_streams.node.agent import Agent
 from tests.node.runtimes import VLLM, inventory_text, serving
 
 URL = "http://127.0.0.1:9"
@@ -36,11 +40,11 @@ INVENTORIES = {
     "upper.toml": inventory_text(URL, network="NET"),
     "opentoken.toml": inventory_text(URL, more='token_file = "open"'),
     "notoken.toml": inventory_text(URL, more='token_file = "absent"'),
-    "large.toml": GOOD.split("\n[[profiles]]")[0]
-    + "".join(
-        "\n[[profiles]]" + inventory_text(URL, profile_id=f"{i:064}", model_id="m" * 128, route_tier="t" * 48,
-                                          price_wei_per_mtok="9" * 78).split("[[profiles]]")[1] for i in range(64)
-    ),
+    "many.toml": GOOD.split("\n[[profiles]]")[0]
+    + "".join("\n[[profiles]]" + inventory_text(URL, profile_id=f"p{i}").split("[[profiles]]")[1] for i in range(PROFILES_MAX + 1)),
+    "large.toml": GOOD + f"# {'x' * inventories.FILE_BYTES_MAX}\n",
+    "digits.toml": inventory_text(URL).replace("131072", "1" * 5_000),
+    "deep.toml": "a = " + "[" * 50_000 + "\n",
 }  # fmt: skip
 WRONG = (
     ("node", "Missing command"),
@@ -55,8 +59,11 @@ WRONG = (
     (f"node run --inventory nottoml.toml --key key.json {KAFKA}", "is not TOML"),
     (f"node run --inventory date.toml --key key.json {KAFKA}", "profiles.0.when"),
     (f"node run --inventory extra.toml --key key.json {KAFKA}", "profiles.0.surprise"),
-    (f"node run --inventory twice.toml --key key.json {KAFKA}", "is not TOML"),
-    (f"node run --inventory large.toml --key key.json {KAFKA}", "too large"),
+    (f"node run --inventory twice.toml --key key.json {KAFKA}", "a profile is listed twice"),
+    (f"node run --inventory many.toml --key key.json {KAFKA}", "profiles: Tuple should have at most 64 items"),
+    (f"node run --inventory large.toml --key key.json {KAFKA}", "inventory large.toml is larger than 262144 bytes"),
+    (f"node run --inventory digits.toml --key key.json {KAFKA}", "is not TOML"),
+    (f"node run --inventory deep.toml --key key.json {KAFKA}", "is not TOML"),
     (f"node run --inventory opentoken.toml --key key.json {KAFKA}", "chmod 600 open"),
     (f"node run --inventory notoken.toml --key key.json {KAFKA}", "token file absent"),
     (f"node run --inventory good.toml --key absent.json {KAFKA}", "key file absent.json"),
@@ -84,9 +91,22 @@ WRONG = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed key; sealing takes its time on purpose, so it is done once."""
+    path = tmp_path_factory.mktemp("keys") / "sealed.json"
+    keys.save(SigningKey(bytes(32)), path, b"correct horse battery")
+    return path
+
+
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a good inventory, bad ones, and keys."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: Path) -> Path:
+    """A directory with a good inventory, bad ones, and keys; an agent that gets as far as its broker fails the test."""
+
+    async def reached(*_: object) -> bool:
+        raise AssertionError("it went on to the broker")
+
+    monkeypatch.setattr(Agent, "run", reached)
     for name in [name for name in os.environ if name.startswith("B3IQ_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -94,7 +114,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in INVENTORIES.items():
         Path(name).write_text(text)
     keys.save(SigningKey(bytes(32)), Path("key.json"))
-    keys.save(SigningKey(bytes(32)), Path("sealed.json"), b"correct horse battery")
+    shutil.copy(sealed, "sealed.json")
     Path("open").write_text("secret")
     Path("open").chmod(0o644)
     Path("binary").write_bytes(bytes(range(256)))
