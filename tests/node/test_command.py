@@ -2,21 +2,24 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
 import pytest
+from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
 from b3iq_schemas.events import PROFILES_MAX
 from b3iq_schemas.topics import TOPICS
-from b3iq_streams import keys
-from b3iq_streams.cli import run
+from b3iq_streams import keys, sealing
+from b3iq_streams.cli import EXTRAS, run
 from b3iq_streams.embedded import EmbeddedBroker
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node.agent import Agent
+from b3iq_streams.node.instance import sole_instance
 from tests.node.runtimes import VLLM, inventory_text, serving
 
 URL = "http://127.0.0.1:9"
@@ -40,8 +43,9 @@ INVENTORIES = {
     "upper.toml": inventory_text(URL, network="NET"),
     "opentoken.toml": inventory_text(URL, more='token_file = "open"'),
     "notoken.toml": inventory_text(URL, more='token_file = "absent"'),
-    "many.toml": GOOD.split("\n[[profiles]]")[0]
-    + "".join("\n[[profiles]]" + inventory_text(URL, profile_id=f"p{i}").split("[[profiles]]")[1] for i in range(PROFILES_MAX + 1)),
+    "many.toml": GOOD + "".join(
+        "\n[[profiles]]" + inventory_text(URL, profile_id=f"q{i}").split("[[profiles]]")[1] for i in range(PROFILES_MAX)
+    ),
     "large.toml": GOOD + f"# {'x' * inventories.FILE_BYTES_MAX}\n",
     "digits.toml": inventory_text(URL).replace("131072", "1" * 5_000),
     "deep.toml": "a = " + "[" * 50_000 + "\n",
@@ -80,8 +84,8 @@ WRONG = (
     ("node probe", "--inventory"),
     *((f"node probe --inventory {name}.toml", said) for name, said in {
         "noruntime": "names a runtime that is not listed", "kind": "runtimes.main.kind", "credentials": "runtimes.main.url",
-        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", "path": "an address or a path",
-        "token": "looks like a token", "upper": "network",
+        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", 
+        "path": "an address or a path", "token": "looks like a token", "upper": "network",
     }.items()),
     ("node check --inventory good.toml", "is missing"),
     ("node check --inventory good.toml --trust absent --bootstrap 127.0.0.1:9", "trust file absent"),
@@ -93,9 +97,12 @@ WRONG = (
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed key; sealing takes its time on purpose, so it is done once."""
+    """A sealed key, at the lowest price that opening accepts: what a guess costs is held elsewhere."""
     path = tmp_path_factory.mktemp("keys") / "sealed.json"
-    keys.save(SigningKey(bytes(32)), path, b"correct horse battery")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealing, "OPS", argon2id.OPSLIMIT_MIN)
+        patch.setattr(sealing, "MEMORY_BYTES", argon2id.MEMLIMIT_MIN)
+        keys.save(SigningKey(bytes(32)), path, b"correct horse battery")
     return path
 
 
@@ -175,30 +182,43 @@ def test_no_key_in_any_output(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "battery" not in said
 
 
+def test_a_second_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """While one agent has the identity, another is told so, whatever else is right."""
+    with sole_instance(Path("state"), "testnet", "node-1"):
+        arguments = f"node run --inventory good.toml --key key.json --state state {KAFKA}".split()
+        one_line(arguments, "another agent runs with the identity node-1", capsys)
+
+
+def test_it_runs_without_any_extra() -> None:
+    """A host installs the base package: whatever the extras bring is not imported by any `node` command."""
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))
+from b3iq_streams.cli import EXTRAS, run
+assert run(["node", "run", "--help"]) == run(["node", "probe", "--inventory", "good.toml"]) - 1 == 0
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 def test_it_runs_on_the_embedded_broker() -> None:
-    """Relaxed, against a broker that stamps nothing: heartbeats are acknowledged, nothing is said of clocks, Ctrl-C ends it."""
+    """Relaxed, against a broker that stamps nothing: heartbeats are acknowledged, nothing is said of clocks. The first signal
+    begins an hour of draining, the second ends it, with `offline` acknowledged. Logs are JSON, without local addresses."""
     with serving(VLLM) as served, EmbeddedBroker(TOPICS) as broker:
         Path("i.toml").write_text(inventory_text(served.url))
-        command = [
-            sys.executable,
-            "-m",
-            "b3iq_streams.cli",
-            "node",
-            "run",
-            "--inventory",
-            "i.toml",
-            "--key",
-            "key.json",
-            "--relaxed",
-        ]
-        pace = ["--interval", "0.2", "--drain", "0", "--log-level", "debug", "--bootstrap", broker.bootstrap]
-        with subprocess.Popen([*command, *pace], stderr=subprocess.PIPE, text=True) as agent:
+        command = [sys.executable, "-m", "b3iq_streams.cli", "node", "run", "--inventory", "i.toml", "--key", "key.json"]
+        pace = ["--interval", "0.2", "--drain", "3600", "--relaxed", "--log-level", "debug", "--log-format", "json"]
+        arguments = [*command, *pace, "--bootstrap", broker.bootstrap]
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
-            said = ""
+            said = []
             for line in agent.stderr:
-                said += line
-                if "seq 3 online" in line:
-                    agent.send_signal(2)
+                said.append(orjson.loads(line))
+                if "seq 3 online" in said[-1]["event"]:
+                    agent.send_signal(signal.SIGINT)
+                if "draining" in said[-1]["event"].split()[-1:]:
+                    agent.send_signal(signal.SIGTERM)
     assert 0 == agent.returncode, said
-    assert said.rstrip().endswith("INFO offline")
-    assert "clock" not in said
+    assert ("info", "offline") == (said[-1]["level"], said[-1]["event"])
+    assert "profile p0: installed, queue healthy" in [line["event"] for line in said]
+    assert [] == [line for line in said if "clock" in line["event"] or served.url in line["event"]]
