@@ -168,7 +168,7 @@ async def test_a_life(settled: Network) -> None:
             first.kill()
             first.wait()
             last = host.agent()
-            await until(lambda: host.log.read_text().count("begins boot") == 2, "the second boot")
+            await until(lambda: host.log.read_text().count("profile p0: installed") == 3, "the second boot's first probe")
             await until(lambda: seen[-1] == (), "eligible again")
             last.send_signal(signal.SIGTERM)
             await until(lambda: last.poll() is not None, "the agent's end")

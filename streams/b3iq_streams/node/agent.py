@@ -100,9 +100,9 @@ class Agent:
     async def _begin(self) -> None:
         """Find this process's boot: above the file's and above the log's."""
         inventory, kept = self._inventory, self._sequence.kept
-        if kept is None:
-            _log.info("no sequence file: looking for the last heartbeat in the log")
         async with source(self._kafka, once=True) as reader:
+            if kept is None:
+                _log.info("no sequence file: looking for the last heartbeat in the log")
             limit = None if kept is None else LOOKBACK_RECORDS_MAX
             logged = await highest_boot(reader, inventory.network, inventory.node_id, self._identity.publics(), limit)
         if kept is not None and logged is not None and logged > kept.boot:

@@ -40,7 +40,7 @@ def command() -> None:
     """Speak for a GPU host: heartbeats, probes, explanations, key rotation."""
 
 
-@command.command()
+@command.command(short_help="Publish heartbeats until told to end.")
 @_INVENTORY
 @_KEY
 @path_option(
@@ -110,7 +110,7 @@ def _log_own_lines(level: str, form: str | None) -> None:
         logging.getLogger(name).propagate = False
 
 
-@command.command()
+@command.command(short_help="Ask the runtimes what they serve, publish nothing.")
 @_INVENTORY
 @_PROBE_TIMEOUT
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON each.")
@@ -130,7 +130,7 @@ def _probed(profile_id: str, seen: Observed) -> str:
     return f"{line}\n  {seen.why}" if seen.why else line
 
 
-@command.command()
+@command.command(short_help="Explain why this node is or is not eligible.")
 @_INVENTORY
 @path_option("--key", help="The node's key file: also tell whether it is registered. A sealed one need not be opened.")
 @click.option(
@@ -170,7 +170,7 @@ def check(
     ctx.exit(0 if found.eligible else 1)
 
 
-@command.command()
+@command.command(short_help="Replace the key while the node stays eligible.")
 @_INVENTORY
 @_KEY
 @click.option("--finish", is_flag=True, help="Second step: sign with the new key, if a registration lists it.")
