@@ -12,7 +12,7 @@ _HINTS = {
     Refusal.SENT_AT_OUTSIDE_WINDOW: "set this machine's clock (NTP)",
     Refusal.SEQUENCE_REPLAYED: "if it goes on, another agent uses this identity, or an older state directory was put back",
     Refusal.EQUIVOCATION: "stop the second agent that uses this identity",
-    Refusal.SEQUENCE_JUMP: "the sequence was lost for too long: ask the operators to enrol the node anew",
+    Refusal.SEQUENCE_JUMP: "the sequence was lost: ask the operators to raise boot_jump_max for a while, or take a new node_id",
     Refusal.NETWORK_MISMATCH: "correct `network` in the inventory",
 }
 _OTHER_HINT = "upgrade the host agent, or report it"
