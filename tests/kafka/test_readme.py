@@ -17,8 +17,8 @@ VOLATILE = re.compile(r"\d+\.\d+|[0-9a-f]{32,}|\d{10,13}")
 def test_the_walkthrough_works_as_it_is_written(private_kafka: Endpoint, tmp_path: Path) -> None:
     """Every command of the walkthrough succeeds, and what the README shows is what it prints."""
     blocks = BLOCK.findall(README)
-    script = "set -eu\n" + "\n".join(commands for commands, _ in blocks) + "\nkill %2 %1; wait %2 %1\n"
-    ports = {written: str(free_port()) for written in ("6066", "8080")}
+    script = "set -eu\n" + "\n".join(commands for commands, _ in blocks) + "\nkill $(jobs -p); wait\n"
+    ports = {written: str(free_port()) for written in ("6066", "8080", "8000")}
     for written, port in ports.items():
         script = script.replace(written, port)
     environment = os.environ | {
