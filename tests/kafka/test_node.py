@@ -30,7 +30,7 @@ from tests.node.runtimes import VLLM, Served, inventory_text, serving
 
 NODE = "node-1"
 KEY = f"{NODE}/p0"
-LONG: dict[str, Any] = {"heartbeat_ttl_ms": 3_000, "route_health_ttl_ms": 600_000, "benchmark_ttl_ms": 600_000}
+LONG: dict[str, Any] = {"heartbeat_ttl_ms": 30_000, "route_health_ttl_ms": 600_000, "benchmark_ttl_ms": 600_000}
 
 
 class Host:
@@ -173,8 +173,8 @@ async def test_a_life(settled: Network) -> None:
             last.send_signal(signal.SIGTERM)
             await until(lambda: last.poll() is not None, "the agent's end")
             assert 0 == last.returncode, host.log.read_text()
-            await until(lambda: seen[-1] == ("node_offline",), f"offline: {seen}")
-        assert ("node_draining",) in seen
+            await until(lambda: "node_offline" in seen[-1], f"offline: {seen}")
+        assert [] != [codes for codes in seen if "node_draining" in codes]
         assert [] == await host.letters()
         beats = await host.beats()
     places = [(beat.boot, beat.seq) for beat in beats]

@@ -20,6 +20,7 @@ from b3iq_streams.emit import Emission, from_event
 from b3iq_streams.kafka import BATCH_BYTES_MAX, BrokerUnavailable, KafkaRefused, NotAdmitted
 from b3iq_streams.node import agent as agents
 from b3iq_streams.node import inventory as inventories
+from b3iq_streams.node import sequence as sequences
 from b3iq_streams.node.agent import Agent, Pace
 from b3iq_streams.node.beat import compose
 from b3iq_streams.node.identity import Identity
@@ -123,6 +124,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         async def send(_: object, emission: Emission) -> str | None:
             return await world.send(emission)
 
+        monkeypatch.setattr(sequences, "BLOCK", 1)
         monkeypatch.setattr(Link, "send", send)
         monkeypatch.setattr(agents, "source", world.source)
         monkeypatch.setattr(agents, "highest_boot", highest)
