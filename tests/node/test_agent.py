@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 from nacl.signing import SigningKey
 
 from b3iq_schemas.envelope import parse
@@ -16,6 +17,7 @@ from b3iq_schemas.events import PROFILES_MAX, Heartbeat
 from b3iq_schemas.ids import INT_MAX
 from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams import keys
+from b3iq_streams.clock import now_ms
 from b3iq_streams.emit import Emission, from_event
 from b3iq_streams.kafka import BATCH_BYTES_MAX, BrokerUnavailable, KafkaRefused, NotAdmitted
 from b3iq_streams.node import agent as agents
@@ -229,6 +231,21 @@ async def test_only_what_is_wrong_from_the_start_ends_it(world: World) -> None:
     world.begins = [NotAdmitted("wrong password")]
     with pytest.raises(NotAdmitted, match="wrong password"):
         await world.run()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_an_agent_that_may_not_read_goes_by_its_file(kept: bool, world: World) -> None:
+    """Access rules that let it only write do not keep it from speaking; it leaves boots out, or begins with the time."""
+    error = KafkaRefused("reading: not allowed")
+    error.__cause__ = TopicAuthorizationFailedError()
+    if kept:
+        world.file.write_bytes(orjson.dumps({"network": "testnet", "node_id": "node-1", "boot": 7, "reserved": 64}))
+    world.begins = [error]
+    world.stop_after(1)
+    before_s = now_ms() // 1_000
+    assert await world.run()
+    boot = world.beats[0].boot
+    assert boot == 7 + sequences.UNSEEN_BOOTS if kept else boot >= before_s
 
 
 async def test_asked_to_end_before_it_began(world: World) -> None:

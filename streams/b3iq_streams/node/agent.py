@@ -100,11 +100,7 @@ class Agent:
     async def _begin(self) -> None:
         """Find this process's boot: above the file's and above the log's."""
         inventory, kept = self._inventory, self._sequence.kept
-        async with source(self._kafka, once=True) as reader:
-            if kept is None:
-                _log.info("no sequence file: looking for the last heartbeat in the log")
-            limit = None if kept is None else LOOKBACK_RECORDS_MAX
-            logged = await highest_boot(reader, inventory.network, inventory.node_id, self._identity.publics(), limit)
+        logged = await self._last_logged()
         if kept is not None and logged is not None and logged > kept.boot:
             _log.warning(
                 "the log knows boot %d, the sequence file only %d: it was put back, or another agent runs", logged, kept.boot
@@ -112,6 +108,21 @@ class Agent:
         boot = self._sequence.begin(logged, now_ms() // 1_000)
         self._began = True
         _log.info("%s in %s begins boot %d, %d profiles", inventory.node_id, inventory.network, boot, len(inventory.profiles))
+
+    async def _last_logged(self) -> int | None:
+        """The boot of the node's last heartbeat in the log, None if it is not found, or may not be looked for."""
+        inventory, kept = self._inventory, self._sequence.kept
+        try:
+            async with source(self._kafka, once=True) as reader:
+                if kept is None:
+                    _log.info("no sequence file: looking for the last heartbeat in the log")
+                limit = None if kept is None else LOOKBACK_RECORDS_MAX
+                return await highest_boot(reader, inventory.network, inventory.node_id, self._identity.publics(), limit)
+        except KafkaRefused as error:
+            if not error.forbidden:
+                raise
+            _log.warning("this user may not read heartbeats, so a sequence file that was lost or put back goes unnoticed")
+            return None
 
     async def _online(self) -> None:
         found = await self._prober.look()
@@ -139,15 +150,14 @@ class Agent:
 
     async def _say_offline(self, hurry: asyncio.Event) -> bool:
         try:
-            async with asyncio.timeout(GOODBYE_S) as limit:
+            async with asyncio.timeout(HURRIED_S if hurry.is_set() else GOODBYE_S) as limit:
                 hastening = asyncio.ensure_future(_hasten(limit, hurry))
                 try:
-                    await self._beat("offline")
+                    await self._until_done(lambda: self._beat("offline"))
                 finally:
                     hastening.cancel()
-        except (TimeoutError, BrokerUnavailable, KafkaRefused) as error:
-            why = str(error) or "no acknowledgement in time"
-            _log.warning("ends without having said offline, so its last heartbeat has to run out: %s", why)
+        except TimeoutError:
+            _log.warning("ends without having said offline, so its last heartbeat has to run out")
             return False
         _log.info("offline")
         return True
