@@ -14,6 +14,7 @@ from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 30_000
+_TOPIC_FORBIDDEN = 29  # TOPIC_AUTHORIZATION_FAILED of the protocol
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +28,7 @@ class KafkaRefused(UserError):
     @property
     def forbidden(self) -> bool:
         """Whether the access rules of a topic are the reason."""
-        return getattr(self.__cause__, "errno", None) == 29  # TOPIC_AUTHORIZATION_FAILED of the protocol
+        return getattr(self.__cause__, "errno", None) == _TOPIC_FORBIDDEN
 
 
 class NotAdmitted(KafkaRefused):
