@@ -66,12 +66,17 @@ class Topic:
 
 
 _FOLDERS: tuple[Principal, ...] = ("processor", "auditor")
-_FOLLOWERS: tuple[Principal, ...] = ("processor", "router", "catalog", "auditor")
-_POLICY_READERS: tuple[Principal, ...] = ("root", *_FOLLOWERS)
+_FOLLOWERS: tuple[Principal, ...] = ("node", "processor", "router", "catalog", "auditor")
+_READERS: dict[str, tuple[Principal, ...]] = {
+    POLICIES: ("root", *_FOLLOWERS),
+    REGISTRATIONS: ("node", *_FOLDERS),
+    HEARTBEATS: ("node", *_FOLDERS),
+}
+"""Of inputs that more than folders read: a host learns where its own numbers stand, and why it is or is not eligible."""
 
 
 def _input(name: str, role: Role, payload_type: str, retention_ms: int, purpose: str) -> Topic:
-    key, readers = ("revision", _POLICY_READERS) if name == POLICIES else ("node_id", _FOLDERS)
+    key, readers = "revision" if name == POLICIES else "node_id", _READERS.get(name, _FOLDERS)
     return Topic(name, key, role, payload_type, retention_ms, True, "delete", INPUT_BYTES_MAX, purpose=purpose, readers=readers)
 
 

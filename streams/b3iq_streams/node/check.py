@@ -13,7 +13,7 @@ from b3iq_schemas.policy import RootTrust
 from b3iq_schemas.topics import DEAD_LETTERS, HEARTBEATS
 from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.core.records import Record
-from b3iq_streams.kafka import Place, source
+from b3iq_streams.kafka import KafkaRefused, Source, source
 from b3iq_streams.node.inventory import Inventory
 from b3iq_streams.node.lookback import look_back, own_beat, place_of
 from b3iq_streams.node.registered import Known, last_registration
@@ -49,7 +49,8 @@ class Findings(NamedTuple):
     own_keyid: str | None
     known: Known | None
     said: Said | None
-    refused: tuple[Letter, ...]
+    refused: tuple[Letter, ...] | None
+    """None: not known, since this user may not read dead letters."""
     blind: RouteRefusal | None
     usable_after_ms: int
     """A grant counts only if it is valid beyond this."""
@@ -77,7 +78,6 @@ async def collect(
     known = await last_registration(kafka, trust, node_id, view.stamped)
     async with source(kafka) as reader:
         place = await place_of(reader, HEARTBEATS, node_id)
-        letters_place = Place(DEAD_LETTERS, place.partition % max(1, len(await reader.partitions(DEAD_LETTERS))))
         keys = known.keys if known else {}
 
         def say(record: Record) -> Said | None:
@@ -85,7 +85,7 @@ async def collect(
             return Said(beat, record.timestamp_ms) if beat else None
 
         said = await look_back(reader, place, node_id, say, LOOKBACK_RECORDS_MAX)
-        refused = await look_back(reader, letters_place, node_id, _letter, LOOKBACK_RECORDS_MAX)
+        refused = await _letters(reader, place.partition, node_id)
     decisions, blind = await _decisions(inventory, place.partition, kafka, trust, view, timeout_s)
     at_ms = now_ms()
     return Findings(
@@ -96,11 +96,23 @@ async def collect(
         own_keyid=own_keyid,
         known=known,
         said=max(said, key=lambda item: (item.beat.boot, item.beat.seq), default=None),
-        refused=tuple(letter for letter in refused if letter.logged_at_ms >= at_ms - REFUSED_WITHIN_MS),
+        refused=None if refused is None else tuple(it for it in refused if it.logged_at_ms >= at_ms - REFUSED_WITHIN_MS),
         blind=blind,
         usable_after_ms=at_ms + trust.skew_ms,
         decisions=decisions,
     )
+
+
+async def _letters(reader: Source, partition: int, node_id: str) -> list[Letter] | None:
+    """The node's refused heartbeats; None where a host's user has no access to what others' refused records hold."""
+    try:
+        if not (places := await reader.partitions(DEAD_LETTERS)):
+            return None  # Kafka says the same of a topic that may not be seen as of one that is not there
+        return await look_back(reader, places[partition % len(places)], node_id, _letter, LOOKBACK_RECORDS_MAX)
+    except KafkaRefused as error:
+        if not error.forbidden:
+            raise
+        return None
 
 
 def _letter(record: Record) -> Letter | None:

@@ -57,6 +57,9 @@ def _heartbeat(found: Findings) -> Iterator[str]:
 
 def _refusals(found: Findings) -> Iterator[str]:
     """The last of each code, the newest first; anybody can write a record with this node's key, so they may be another's."""
+    if found.refused is None:
+        yield f"  {'refused':<14} not known: this user may not read dead-letters"
+        return
     newest = {letter.code: letter for letter in found.refused}
     for code, letter in sorted(newest.items(), key=lambda item: -item[1].logged_at_ms):
         known = code in Refusal.__members__.values()
