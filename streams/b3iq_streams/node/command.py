@@ -11,7 +11,7 @@ import orjson
 from b3iq_schemas.envelope import keyid
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys as key_files
-from b3iq_streams.cli_options import kafka_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_config_option, kafka_options, path_option, trust_option
 from b3iq_streams.node import check as checks
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node import rotation
@@ -163,9 +163,19 @@ def check(
 @_KEY
 @click.option("--finish", is_flag=True, help="Second step: sign with the new key, if a registration lists it.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Kafka, for --finish.  [env: B3IQ_BOOTSTRAP]")
+@kafka_config_option
 @path_option("--trust", help="Trust file, for --finish.  [env: B3IQ_TRUST]")
 @_RELAXED
-def rotate(*, inventory: Path, key: Path, finish: bool, bootstrap: str | None, trust: Path | None, relaxed: bool) -> None:
+def rotate(
+    *,
+    inventory: Path,
+    key: Path,
+    finish: bool,
+    bootstrap: str | None,
+    kafka_config: Path | None,
+    trust: Path | None,
+    relaxed: bool,
+) -> None:
     """Make the next key and print what the control plane needs; then, with --finish, put it in place of the old one."""
     offered = inventories.load(inventory)
     if not finish:
@@ -173,7 +183,7 @@ def rotate(*, inventory: Path, key: Path, finish: bool, bootstrap: str | None, t
         click.echo(f"made or found {rotation.beside(key, 'next')}; nothing signs with it yet", err=True)
         click.echo("next: have the control plane publish a registration with these keys, then run this with --finish", err=True)
         return
-    kafka = load(KafkaSettings, bootstrap=bootstrap)
+    kafka = load(KafkaSettings, bootstrap=bootstrap, kafka_config=kafka_config)
     known = asyncio.run(last_registration(kafka, load(TrustSettings, trust=trust).load(), offered.node_id, stamped=not relaxed))
     public = rotation.finish(key, known.keys if known else {})
     click.echo(f"{key} is now key {public[:16]}; a running agent signs its next heartbeat with it")
