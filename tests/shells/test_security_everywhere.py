@@ -50,6 +50,13 @@ def test_the_commands_that_connect_are_known() -> None:
             "node check", "node rotate", "policy publish", "audit verify", "topics regenerate"} <= set(CONNECTING)  # fmt: skip
 
 
+def test_no_secret_is_an_argument() -> None:
+    """Everybody on a machine may read the arguments of its processes: secrets come from files and the environment."""
+    telling = [(name, option) for name, command in COMMANDS.items() for option in options(command)
+               if any(word in option for word in ("secret", "password", "passphrase", "token-"))]  # fmt: skip
+    assert [] == [(name, option) for name, option in telling if not option.endswith("-file")]
+
+
 def clients() -> Iterator[tuple[str, str]]:
     """Where a client of Kafka is made, and with what."""
     for path in sorted(SOURCE.rglob("*.py")):
