@@ -24,7 +24,7 @@ from b3iq_streams.cli_options import kafka_options, log_options, path_option, tr
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import publisher
 from b3iq_streams.observability import logs
-from b3iq_streams.router.log import SECRET_VARIABLE, DecisionLog, caller_secret
+from b3iq_streams.router.log import CALLERS_VARIABLE, DecisionLog, caller_secret
 from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.settings import KafkaSettings
 
@@ -73,7 +73,7 @@ command.add_command(keys)
 )
 @click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
 @path_option(
-    "--router-key", help=f"Router key file: with --api-keys and {SECRET_VARIABLE}, serve /v1/route and log each decision."
+    "--router-key", help=f"Router key file: with --api-keys and {CALLERS_VARIABLE}, serve /v1/route and log each decision."
 )
 @path_option("--api-keys", help="File of API keys (see `catalog keys`).")
 @click.option("--rate", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Calls a second of each API key.")

@@ -17,7 +17,7 @@ from b3iq_streams.cli_options import kafka_options, path_option, read, trust_opt
 from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.kafka import publisher
 from b3iq_streams.router.client import RouterClient
-from b3iq_streams.router.log import SECRET_VARIABLE, DecisionLog, caller_secret
+from b3iq_streams.router.log import CALLERS_VARIABLE, DecisionLog, caller_secret
 from b3iq_streams.router.partition import Flip, Step, ViewSettings
 from b3iq_streams.router.request import CallerPolicy, Request
 from b3iq_streams.router.view import Choice, RouterView
@@ -55,7 +55,7 @@ def command() -> None:
 @click.option("--tier", "tiers", multiple=True, help="Allow this route tier only; may be repeated.")
 @click.option("--max-price", metavar="WEI", help="Highest price of a million tokens.")
 @click.option("--tokens", type=click.IntRange(min=0), default=0, metavar="N", help="Estimated tokens of the call.")
-@path_option("--key", help=f"Router key file: sign the decision and log it before answering; needs {SECRET_VARIABLE}.")
+@path_option("--key", help=f"Router key file: sign the decision and log it before answering; needs {CALLERS_VARIABLE}.")
 @_TIMEOUT
 @_BOUND
 @_RELAXED

@@ -25,17 +25,17 @@ from b3iq_streams.router.view import Choice, RouterView
 
 CONSIDERED_MAX = 32
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 16, 64
-SECRET_VARIABLE = "B3IQ_CALLER_SECRET"
+CALLERS_VARIABLE = "B3IQ_CALLER_SECRET"
 
 
 def caller_secret() -> str:
     """What keys the hash of callers: from the environment only, as everybody on the machine may read a process's arguments.
     Raises UserError if there is none, or if its length is no secret's."""
-    secret = os.environ.get(SECRET_VARIABLE)
+    secret = os.environ.get(CALLERS_VARIABLE)
     if not secret:
-        raise UserError(f"{SECRET_VARIABLE} is not set: logged decisions name callers by a hash, and it is the key")
+        raise UserError(f"{CALLERS_VARIABLE} is not set: logged decisions name callers by a hash, and it is the key")
     if not SECRET_BYTES_MIN <= len(secret.encode()) <= SECRET_BYTES_MAX:
-        raise UserError(f"{SECRET_VARIABLE} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
+        raise UserError(f"{CALLERS_VARIABLE} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
     return secret
 
 
