@@ -85,8 +85,8 @@ def check(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> None:
 
 async def _apply(layout: kafka_clients.Layout, principals: access.Names | None, kafka: KafkaSettings) -> list[str]:
     async with kafka_clients.admin(kafka) as admin:
-        done = await topics_admin.apply(admin, layout)
-        return done + (await access.apply(admin, principals) if principals is not None else [])
+        done = await access.apply(admin, principals) if principals is not None else []  # first: no topic is ever open
+        return done + await topics_admin.apply(admin, layout)
 
 
 async def _differences(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> list[topics_admin.Difference]:
