@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from b3iq_schemas.topics import ELIGIBILITY_CHANGES, PRINCIPALS, TOPICS, Principal
 from b3iq_streams.errors import UserError
-from b3iq_streams.generation import ANEW, KEPT
+from b3iq_streams.generation import KEPT
 from b3iq_streams.kafka import Acl, Admin, Operation
 from b3iq_streams.processor.names import GROUP
 
@@ -58,8 +58,8 @@ def wanted(principals: Names) -> list[Acl]:
 def to_regenerate(principals: Names) -> list[Acl]:
     """What the administrator needs beside `wanted` while `topics regenerate` runs, and at no other time: to see that no
     processor is left, to read and say again what is kept, to add partitions to it, and to delete the rest."""
-    needs: dict[str, list[Operation]] = {name: ["Read", "Write", "Alter"] for name in KEPT}
-    needs |= {name: ["Delete"] for name in ANEW if name != ELIGIBILITY_CHANGES} | {ELIGIBILITY_CHANGES: ["Read", "Delete"]}
+    needs: dict[str, list[Operation]] = {name: ["Read", "Write", "Alter"] if name in KEPT else ["Delete"] for name in TOPICS}
+    needs[ELIGIBILITY_CHANGES].append("Read")
     admin = principals["admin"]
     found = [Acl(admin, "topic", name, operation) for name in TOPICS for operation in needs[name]]
     return [*found, Acl(admin, "group", GROUP, "Describe")]

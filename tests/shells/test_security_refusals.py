@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError
 
 from b3iq_streams import cli
+from b3iq_streams.kafka import KafkaRefused
+from b3iq_streams.kafka.connection import connect, translated
+from b3iq_streams.settings import KafkaSettings
 from b3iq_streams.world import World
 from tests.kafka.secured import Certificates, Pem
 
@@ -93,3 +97,44 @@ def test_a_broker_under_another_name(
     """A certificate for 127.0.0.1 does not do for 127.0.0.2: the name is always compared."""
     with port(Certificates(Path()).issue("broker"), "127.0.0.2") as number:
         assert "not valid for '127.0.0.2'" in refused(command, f"127.0.0.2:{number}", monkeypatch, capsys)
+
+
+class NotAllowed:
+    """A client that gets in and may do nothing, as an idempotent producer without a topic to write."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def start(self) -> None:
+        """What aiokafka raises then."""
+        self.tries += 1
+        raise ClusterAuthorizationFailedError
+
+
+async def test_who_may_do_nothing_is_told_at_once() -> None:
+    """It is certain, so it is not tried again until the time is up."""
+    client = NotAllowed()
+    with pytest.raises(KafkaRefused, match="access rules"):
+        await connect(client, KafkaSettings(bootstrap="127.0.0.1:9", security_protocol="PLAINTEXT", tls_ca=None, wait_s=60))
+    assert 1 == client.tries
+
+
+@pytest.mark.parametrize("error", [ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError])
+def test_what_access_rules_forbid_is_told_as_that(error: type[Exception]) -> None:
+    """With what was being done, and where the rules are to be seen."""
+    with pytest.raises(KafkaRefused, match=r"^reading: Kafka's access rules .*topics acls"), translated("reading"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "security_protocol is SSL, and the embedded broker has none"),
+     (("--kafka-config", "kafka.conf"), "--kafka-config says nothing without --bootstrap")],
+)  # fmt: skip
+def test_the_embedded_broker_knows_no_users(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A demo that would not be secured although the environment asks for it does not begin."""
+    Certificates(Path())
+    assert 2 == cli.run(("demo", "--seconds", "5", *arguments))
+    error = capsys.readouterr().err
+    assert said in error
+    assert 1 == error.count("\n")
