@@ -46,16 +46,25 @@ def apply(partitions: int, replication_factor: int, acls: bool, principals: tupl
 
 
 @topics.command()
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="Lines for "
-              "kafka-acls.sh, or a list of objects.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(("text", "json", "table")), default="text", show_default=True, 
+              help="Lines for kafka-acls.sh, a list of objects, or a table in Markdown.")  # fmt: skip
+@click.option("--for-regenerate", is_flag=True, help="Instead what the administrator needs while `topics regenerate` runs.")
+@click.option("--remove", is_flag=True, help="Lines that take the rules away.")
 @_principals
-def acls(form: str, principals: tuple[str, ...]) -> None:
+def acls(form: str, for_regenerate: bool, remove: bool, principals: tuple[str, ...]) -> None:
     """Print the access rules of the table: one principal per role."""
-    wanted = access.wanted(access.names(principals))
-    if form == "json":
+    if remove and form != "text":
+        raise UserError(f"--remove is about lines for kafka-acls.sh, and --format {form} has none")
+    if for_regenerate and form == "table":
+        raise UserError("--format table is about the table: leave out --for-regenerate")
+    named = access.names(principals)
+    wanted = (access.to_regenerate if for_regenerate else access.wanted)(named)
+    if form == "table":
+        click.echo(access.table(named), nl=False)
+    elif form == "json":
         click.echo(orjson.dumps([acl._asdict() for acl in wanted], option=orjson.OPT_INDENT_2))
     else:
-        click.echo(access.script(wanted), nl=False)
+        click.echo(access.script(wanted, remove), nl=False)
 
 
 @topics.command()
@@ -76,8 +85,8 @@ def check(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> None:
 
 async def _apply(layout: kafka_clients.Layout, principals: access.Names | None, kafka: KafkaSettings) -> list[str]:
     async with kafka_clients.admin(kafka) as admin:
-        done = await topics_admin.apply(admin, layout)
-        return done + (await access.apply(admin, principals) if principals is not None else [])
+        done = await access.apply(admin, principals) if principals is not None else []  # first: no topic is ever open
+        return done + await topics_admin.apply(admin, layout)
 
 
 async def _differences(partitions: int | None, relaxed: bool, kafka: KafkaSettings) -> list[topics_admin.Difference]:

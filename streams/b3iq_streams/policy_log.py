@@ -15,7 +15,7 @@ async def read_log(trust: RootTrust, settings: KafkaSettings, stamped: bool = Tr
     async with kafka.source(settings) as source:
         partitions = [place.partition for place in await source.partitions(POLICIES)]
         if not partitions:
-            raise UserError(f"topic {POLICIES} does not exist: run `b3iq-streams topics apply`")
+            raise UserError(f"topic {POLICIES} {kafka.UNSEEN}")
         return policies.fold(await source.read(POLICIES), trust, partitions, stamped)
 
 

@@ -1,10 +1,13 @@
 """How a client proves who it is to Kafka, and how it knows the brokers: TLS, mTLS, SASL, as every client is told it.
 
 What contradicts itself, cannot be read, does not fit together or has expired is found here, before anything connects.
-Secrets are `SecretStr`: no log, repr or message of ours contains one, and none is ever taken from the command line.
+Secrets are `SecretStr`: no log, repr or message of ours contains one, and none is ever taken from the command line. A file
+with a secret in it that everybody on the machine can read is refused; its group may, as that is how secrets are mounted.
 """
 
+import os
 import ssl
+import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,8 @@ Mechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]
 _TLS = ("tls_ca", "tls_cert", "tls_key", "tls_key_password", "tls_key_password_file")
 _SASL = ("sasl_username", "sasl_password", "sasl_password_file")
 SECRET_BYTES_MAX = 4_096
+FILE_BYTES_MAX = 4 << 20
+"""More than any list of authorities: what is larger is another file."""
 
 
 class SecuritySettings(BaseSettings):
@@ -126,7 +131,7 @@ class SecuritySettings(BaseSettings):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.tls_cert is not None and self.tls_key is not None:
             _check_certificates(self.tls_cert, "tls_cert")
-            _read(self.tls_key, "tls_key")
+            read_private(self.tls_key, "tls_key")
             password = self._key_password()
             try:
                 # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
@@ -139,7 +144,7 @@ class SecuritySettings(BaseSettings):
 def _key_problem(key: Path, cert: Path, password: str | None, error: Exception) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return f"tls_key {key} is not the key of the certificate {cert}"
-    if b"ENCRYPTED" in _read(key, "tls_key"):
+    if b"ENCRYPTED" in read_private(key, "tls_key"):
         return f"tls_key {key} is encrypted, and " + ("the password is wrong" if password else "there is no tls_key_password")
     return f"tls_key {key} is not a private key in PEM form"
 
@@ -149,7 +154,7 @@ def _secret(given: SecretStr | None, path: Path | None, name: str) -> str | None
     if given is None and path is None:
         return None
     if path is not None:
-        found = _read(path, f"{name}_file").rstrip(b"\r\n")
+        found = read_private(path, f"{name}_file").rstrip(b"\r\n")
     else:
         found = given.get_secret_value().encode() if given is not None else b""
     source = f"{name}_file {path}" if path is not None else name
@@ -161,11 +166,25 @@ def _secret(given: SecretStr | None, path: Path | None, name: str) -> str | None
         raise UserError(f"{source} is not a password: it should be UTF-8") from None
 
 
-def _read(path: Path, name: str) -> bytes:
+def read_private(path: Path, name: str) -> bytes:
+    """A file with a secret in it; raises UserError if it cannot be read, or if everybody can."""
+    return _read(path, name, private=True)
+
+
+def _read(path: Path, name: str, private: bool = False) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if private and mode & 0o007:
+                raise UserError(
+                    f"{name} {path} is open to everybody on this machine (mode {mode:04o}): chmod o= it, or mount it as 0440"
+                )
+            found = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         raise UserError(f"{name} {path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(found) > FILE_BYTES_MAX:
+        raise UserError(f"{name} {path} is larger than any such file: more than {FILE_BYTES_MAX >> 20} MiB")
+    return found
 
 
 def _check_certificates(path: Path, name: str) -> None:

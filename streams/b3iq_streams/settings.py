@@ -11,7 +11,7 @@ from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.security import SecuritySettings
 from b3iq_streams.settings_file import FileSource
 
-_ENVIRONMENT = SettingsConfigDict(env_prefix="B3IQ_", frozen=True, extra="ignore")
+_ENVIRONMENT = SettingsConfigDict(env_prefix="B3IQ_", frozen=True, extra="ignore", hide_input_in_errors=True)
 _ADDRESSES = r"^[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}(,[A-Za-z0-9._\[\]:-]+:[0-9]{1,5})*$"
 Settings = TypeVar("Settings", bound=BaseSettings)
 

@@ -3,7 +3,9 @@
 It says less than flags and environment: those win. A name that does not exist is a mistake, not a comment.
 """
 
+import io
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from b3iq_streams.errors import UserError
 
 ENVIRONMENT = "B3IQ_KAFKA_CONFIG"
+FILE_CHARACTERS_MAX = 64 * 1024
 _PREFIX = "b3iq_"
+_SECRETS = ("sasl_password", "tls_key_password")
 
 
 class FileSource(PydanticBaseSettingsSource):
@@ -35,11 +39,14 @@ class FileSource(PydanticBaseSettingsSource):
         path = Path(self._path)
         try:
             with path.open(encoding="utf-8") as file:
-                bindings = [binding for binding in parse_stream(file) if binding.key is not None or binding.error]
+                mode, text = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read(FILE_CHARACTERS_MAX + 1)
         except UnicodeDecodeError:
             raise UserError(f"--kafka-config {path} is not a file of settings: it is not text") from None
         except OSError as error:
             raise UserError(f"--kafka-config {path}: {error.strerror}") from None
+        if len(text) > FILE_CHARACTERS_MAX:
+            raise UserError(f"--kafka-config {path} is not a file of settings: it is larger than {FILE_CHARACTERS_MAX >> 10} KiB")
+        bindings = [binding for binding in parse_stream(io.StringIO(text)) if binding.key is not None or binding.error]
         known = {name for name in self.settings_cls.model_fields if name != "kafka_config"}
         found: dict[str, Any] = {}
         for binding in bindings:
@@ -51,5 +58,7 @@ class FileSource(PydanticBaseSettingsSource):
                 raise UserError(f"{place}: there is no setting {binding.key[:80]!r}")
             if name in found:
                 raise UserError(f"{place}: {name} is given twice")
+            if name in _SECRETS and mode & 0o007:
+                raise UserError(f"{place}: a password, in a file that is open to everybody (mode {mode:04o}): chmod o= {path}")
             found[name] = binding.value
         return found

@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         if self.setting == "exists":
-            return f"{self.topic}: the topic is missing"
+            return f"{self.topic}: the topic is missing, or this user may not see it"
         note = ": compaction destroys history" if (self.setting, self.wanted) == ("cleanup.policy", "delete") else ""
         return f"{self.topic}: {self.setting} is {self.found}, should be {self.wanted}{note}"
 

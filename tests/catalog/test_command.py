@@ -96,7 +96,7 @@ def world(tmp_path: Path) -> Path:
 
 
 ROUTING = ("--router-key", "router.json", "--api-keys", "keys.json")
-SECRET = ("--caller-secret", "a secret of enough bytes")
+SECRET = "B3IQ_CALLER_SECRET"
 KAFKA = ("--bootstrap", "127.0.0.1:1", "--wait", "0.2", "--port", "0")
 
 
@@ -115,10 +115,8 @@ KAFKA = ("--bootstrap", "127.0.0.1:1", "--wait", "0.2", "--port", "0")
         ((*KAFKA, "--trust", "trust.json", "--host", "8.8.8.8"), "cannot listen on 8.8.8.8"),
         ((*KAFKA, "--trust", "trust.json", "--router-key", "router.json"), "both --router-key and --api-keys"),
         ((*KAFKA, "--trust", "trust.json", "--api-keys", "keys.json"), "both --router-key and --api-keys"),
-        ((*KAFKA, "--trust", "trust.json", *ROUTING), "--caller-secret is missing"),
-        ((*KAFKA, "--trust", "trust.json", *ROUTING, "--caller-secret", "short"), "must have 16 to 64 bytes"),
-        ((*KAFKA, "--trust", "trust.json", *ROUTING[:3], "none.json", *SECRET), "API key file none.json"),
-        ((*KAFKA, "--trust", "trust.json", *ROUTING[2:], "--router-key", "keys.json", *SECRET), "is not a key file"),
+        ((*KAFKA, "--trust", "trust.json", *ROUTING[:3], "none.json"), "API key file none.json"),
+        ((*KAFKA, "--trust", "trust.json", *ROUTING[2:], "--router-key", "keys.json"), "is not a key file"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -128,9 +126,26 @@ def test_a_mistake_is_one_line(
     monkeypatch.chdir(world)
     monkeypatch.delenv("B3IQ_BOOTSTRAP", raising=False)
     monkeypatch.delenv("B3IQ_TRUST", raising=False)
+    monkeypatch.setenv(SECRET, "a secret of enough bytes")
     code, out, said = run(capsys, *arguments)
     assert (2, "", 1) == (code, out, len(said.splitlines()))
     assert complaint in said
+
+
+@pytest.mark.parametrize(
+    ("secret", "complaint"), [(None, "is not set"), ("", "is not set"), ("short", "must have 16 to 64 bytes")]
+)
+def test_a_secret_that_is_none(
+    secret: str | None, complaint: str, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It comes from the environment, where no other user sees it; one line without it, exit code 2."""
+    monkeypatch.chdir(world)
+    monkeypatch.delenv(SECRET, raising=False)
+    if secret is not None:
+        monkeypatch.setenv(SECRET, secret)
+    code, _, said = run(capsys, *KAFKA, "--trust", "trust.json", *ROUTING)
+    assert (2, 1) == (code, len(said.splitlines()))
+    assert f"{SECRET} {complaint}" in said
 
 
 def test_a_port_in_use_is_a_mistake(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,12 +10,7 @@ from b3iq_streams.cli import cli
 from b3iq_streams.settings import KafkaSettings, TrustSettings
 
 ROOT = Path(__file__).parents[2]
-SECURED = {
-    "B3IQ_SECURITY_PROTOCOL", "B3IQ_TLS_CA", "B3IQ_TLS_CERT", "B3IQ_TLS_KEY", "B3IQ_SASL_MECHANISM", "B3IQ_SASL_USERNAME",
-    "B3IQ_SASL_PASSWORD_FILE",
-}  # fmt: skip
-"""How a client proves itself to the brokers."""
-SETTINGS = {f"B3IQ_{name.upper()}" for kind in (KafkaSettings, TrustSettings) for name in kind.model_fields} | SECURED
+SETTINGS = {f"B3IQ_{name.upper()}" for kind in (KafkaSettings, TrustSettings) for name in kind.model_fields}
 """Every variable that may be set."""
 
 

@@ -14,6 +14,7 @@ from b3iq_schemas.topics import TOPICS
 from b3iq_streams.settings import KafkaSettings, load
 from tests.deploy.commands import ROOT, SETTINGS, parse
 from tests.deploy.kustomize import Manifest, containers, pod, render
+from tests.kafka.secured import Certificates
 
 HERE = ROOT / "deploy/kubernetes"
 OVERLAYS = {name: render(HERE / name) for name in ("dev", "prod")}
@@ -63,9 +64,31 @@ def overlay_of(item: Manifest) -> list[Manifest]:
     return next(items for items in OVERLAYS.values() if any(item is other for other in items))
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """One whose certificate stands for that of the brokers' authority."""
+    return Certificates(tmp_path_factory.mktemp("authority"))
+
+
+def given(item: Manifest, container: Manifest, told: dict[str, str], authority: Certificates) -> dict[str, str]:
+    """The same variables with real files behind those that come from a Secret, readable as the pod mounts them."""
+    volumes = (pod(item) or {}).get("volumes", ())
+    modes = {volume["name"]: volume["secret"]["defaultMode"] for volume in volumes if "secret" in volume}
+    contents = {"password": b"a password\n", "ca.crt": authority.path.read_bytes()}
+    found = dict(told)
+    for mount in container.get("volumeMounts", ()):
+        for name, value in told.items():
+            if mount["name"] in modes and value.startswith(f"{mount['mountPath']}/"):
+                path = authority.path.parent / f"{item['metadata']['name']}-{PurePosixPath(value).name}"
+                path.write_bytes(contents[PurePosixPath(value).name])
+                path.chmod(modes[mount["name"]])
+                found[name] = str(path)
+    return found
+
+
 @pytest.mark.parametrize("item", WORKLOADS)
-def test_the_command_line_accepts_what_it_runs(item: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands are real, options parse, variables are ones that settings read, and every file named is mounted."""
+def test_the_command_line_accepts_what_it_runs(item: Manifest, authority: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are real, options parse, variables are ones that settings read and accept, and every file named is mounted."""
     for container in containers(item):
         told = environment(item, container, overlay_of(item))
         assert set() == set(told) - SETTINGS - {"POD_NAME"}
@@ -74,8 +97,10 @@ def test_the_command_line_accepts_what_it_runs(item: Manifest, monkeypatch: pyte
             assert container["command"][0] in IMAGE_HAS
             named = container["command"][-2:]
         else:
-            context = parse(container["args"], monkeypatch, told)
-            assert told["B3IQ_BOOTSTRAP"] == load(KafkaSettings).bootstrap
+            context = parse(container["args"], monkeypatch, given(item, container, told, authority))
+            read = load(KafkaSettings)
+            protocol = told.get("B3IQ_SECURITY_PROTOCOL", "PLAINTEXT")
+            assert (told["B3IQ_BOOTSTRAP"], protocol) == (read.bootstrap, read.security_protocol)
             named = [word.rpartition("=")[2] for word in container["args"] if word.startswith("--") and "=/" in word]
             named += [value for name, value in told.items() if value.startswith("/") and _wants(context, name)]
         for path in named:
@@ -157,11 +182,14 @@ def test_production_never_puts_two_processors_on_one_machine() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_topics_are_made_by_the_code_and_suffice_for_the_processors(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job runs `topics apply`, so topics are those of the code's table; no worker is without a partition."""
+    """The job runs `topics apply`, so topics are those of the code's table, and access rules where there are users; no worker
+    is without a partition."""
     (job,) = containers(of(overlay, "Job", "topics"))
     told = parse(job["args"], monkeypatch, {"B3IQ_BOOTSTRAP": "kafka:9092"})
     assert "apply" == told.command.name
     assert told.params["partitions"] >= of(overlay, "StatefulSet", "processor")["spec"]["replicas"]
+    assert (overlay == "prod") == told.params["acls"]
+    assert {"dev": 1, "prod": 3}[overlay] == told.params["replication_factor"]
     assert [] == [name for name in TOPICS if name in (HERE / "base/topics.yaml").read_text().split()]
 
 

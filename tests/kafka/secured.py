@@ -42,6 +42,7 @@ class Certificates:
         since = min(until, now) - timedelta(days=1)
         made = self._authority.issue_cert(HOST, "localhost", common_name=name, not_after=until, not_before=since)
         pem = Pem(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        pem.key.touch(0o600)
         pem.cert.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
         key = load_pem_private_key(made.private_key_pem.bytes(), None)
         lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()

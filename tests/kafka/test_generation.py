@@ -128,7 +128,7 @@ def next_of(network: Network) -> NextGeneration:
     directory.mkdir()
     network.world.save(directory / "world")
     (directory / "world" / TRUST_FILE).write_bytes((network.directory / "next.json").read_bytes())
-    return NextGeneration(network.settings, network.world, directory, AFTER, network.group, network.workers)
+    return NextGeneration(network.settings, network.world, directory, AFTER, network.group, workers=network.workers)
 
 
 async def say_late(network: Network) -> None:

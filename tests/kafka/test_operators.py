@@ -88,6 +88,15 @@ class TestTopics:
         assert run(["topics", "check"]) == 1
         assert capsys.readouterr().out.count("the topic is missing") == len(TOPICS)
 
+    def test_rules_need_a_broker_that_keeps_them(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without an authorizer `--acls` is refused in one line, and no topic is made that would be open to everybody."""
+        assert run([*APPLY, "--acls"]) == 2
+        out, error = capsys.readouterr()
+        assert ("", 1) == (out, error.count("\n"))
+        assert "No Authorizer is configured" in error
+        assert run(["topics", "check"]) == 1
+        assert capsys.readouterr().out.count("the topic is missing") == len(TOPICS)
+
     def test_apply_creates_and_then_has_nothing_to_do(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The first `apply` creates every topic, the second does nothing, and `check` is content."""
         assert run(APPLY) == 0

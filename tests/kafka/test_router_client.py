@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -210,17 +211,18 @@ async def test_the_command_answers_as_the_router_does(kafka: Endpoint, tmp_path:
     base = [sys.executable, "-m", "b3iq_streams.cli", "router"]
     at = ["--bootstrap", kafka.bootstrap, "--trust", str(trust), "--bound", "60000", "--json"]
 
-    async def run(*arguments: str) -> tuple[int, str, str]:
+    async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
         done = await asyncio.to_thread(
-            subprocess.run, [*base, *arguments], capture_output=True, text=True, timeout=60, check=False
-        )
+            subprocess.run, [*base, *arguments], capture_output=True, text=True, timeout=60, check=False,
+            env=os.environ | environment,
+        )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
     model = decision()["model_id"]
     async with network(kafka.bootstrap) as writer:
         trust.write_bytes(canonical(writer.trust))
         await writer.epoch(1, yes())
-        code, said, _ = await run("pick", "--model", model, "--key", str(router_key), "--caller-secret", SECRET.decode(), *at)
+        code, said, _ = await run("pick", "--model", model, "--key", str(router_key), *at, B3IQ_CALLER_SECRET=SECRET.decode())
         assert (0, "node-1") == (code, orjson.loads(said)["node_id"])
         code, said, _ = await run("pick", "--model", model, "--tier", "portable_local", *at)
         assert (1, "route_tier_not_allowed") == (code, orjson.loads(said)["code"])

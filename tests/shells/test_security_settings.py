@@ -1,11 +1,13 @@
 """How clients are told to be known by Kafka: what fits together connects, what does not is one line before anything connects."""
 
 import logging
+import shutil
+import sys
 from pathlib import Path
 
 import orjson
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from b3iq_schemas.topics import TOPICS
 from b3iq_streams import cli, kafka
@@ -43,6 +45,15 @@ def _environment(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     Path("empty").touch()
     Path("lines").write_text("one\ntwo\n")
     Path("binary").write_bytes(b"\xff\xfe")
+    for private in ("password", "empty", "lines", "binary"):
+        Path(private).chmod(0o440)  # as a secret is mounted
+    Path("open").write_text(SECRET)
+    Path("open").chmod(0o444)
+    shutil.copy("node.key", "open.key")
+    Path("open.key").chmod(0o644)
+    Path("open.conf").write_text(f"security_protocol = SASL_PLAINTEXT\nsasl_username = node\nsasl_password = {SECRET}\n")
+    Path("open.conf").chmod(0o644)
+    Path("long").write_text("#" * 70_000)
 
 
 SASL = {"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "SASL_USERNAME": "node", "SASL_PASSWORD": SECRET}
@@ -76,6 +87,13 @@ WRONG: tuple[tuple[dict[str, str], str], ...] = (
     (MTLS | {"TLS_KEY": "lines"}, "lines is not a private key"),
     (MTLS | {"TLS_CERT": "locked.pem", "TLS_KEY": "locked.key"}, "is encrypted, and there is no tls_key_password"),
     (MTLS | {"TLS_CERT": "locked.pem", "TLS_KEY": "locked.key", "TLS_KEY_PASSWORD": SECRET}, "the password is wrong"),
+    ({n: v for n, v in SASL.items() if n != "SASL_PASSWORD"} | {"SASL_PASSWORD_FILE": "open"}, "open to everybody"),
+    ({n: v for n, v in SASL.items() if n != "SASL_PASSWORD"} | {"SASL_PASSWORD_FILE": "/dev/zero"}, "open to everybody"),
+    (MTLS | {"TLS_KEY": "open.key"}, "tls_key open.key is open to everybody on this machine (mode 0644)"),
+    (TLS | {"TLS_CA": "/dev/zero"}, "tls_ca /dev/zero is larger than any such file"),
+    ({"KAFKA_CONFIG": "open.conf"}, "line 3: a password, in a file that is open to everybody (mode 0644)"),
+    ({"KAFKA_CONFIG": "long"}, "it is larger than 64 KiB"),
+    ({"KAFKA_CONFIG": "/dev/zero"}, "it is larger than 64 KiB"),
     ({"KAFKA_CONFIG": "none"}, "--kafka-config none: No such file"),
     ({"KAFKA_CONFIG": "binary"}, "it is not text"),
     ({"KAFKA_CONFIG": "lines"}, "line 1: expected name = value"),
@@ -100,6 +118,19 @@ def test_what_is_wrong_is_one_line(
     assert said in error
     assert 1 == error.count("\n")
     assert SECRET not in error
+
+
+def test_a_wrong_setting_is_wrong_without_librdkafka(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What this installation lacks is told only when the settings are right."""
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    monkeypatch.delitem(sys.modules, "b3iq_streams.audit.live", raising=False)
+    Path("trust.json").write_text(World.generate().trust.model_dump_json())
+    monkeypatch.setenv("B3IQ_SECURITY_PROTOCOL", "TLS")
+    assert 2 == cli.run(("audit", "verify", "--trust", "trust.json"))
+    assert "B3IQ_SECURITY_PROTOCOL is wrong" in capsys.readouterr().err
+    monkeypatch.delenv("B3IQ_SECURITY_PROTOCOL")
+    assert 2 == cli.run(("audit", "verify", "--trust", "trust.json"))
+    assert "this needs the package confluent_kafka" in capsys.readouterr().err
 
 
 def test_every_client_is_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +163,9 @@ def test_a_secret_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     assert SECRET in worker.security.values()
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("test").info("%s %r %s %s", settings, worker, settings.model_dump_json(), settings.model_dump())
+        with pytest.raises(ValidationError) as raised:
+            KafkaSettings.model_validate({"sasl_password": [SECRET], "delivery_s": -1})
+        logging.getLogger("test").error("wrong: %s", raised.value, exc_info=raised.value)
     assert SECRET not in caplog.text
 
 
@@ -141,6 +175,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch: pyte
         "# who we are\nsecurity_protocol = SASL_PLAINTEXT\nsasl_username = 'node'\n"
         f'export B3IQ_SASL_PASSWORD="{SECRET}"\nB3IQ_BOOTSTRAP=file:1\nwait_s = 7\n'
     )
+    Path("kafka.conf").chmod(0o640)
     monkeypatch.setenv("B3IQ_KAFKA_CONFIG", "kafka.conf")
     settings = load(KafkaSettings, wait_s=3.0)
     assert (NOWHERE, 3.0, "node") == (settings.bootstrap, settings.wait_s, settings.sasl_username)

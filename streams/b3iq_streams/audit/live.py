@@ -16,7 +16,7 @@ from b3iq_streams.audit.source import AUDITED, Bounds
 from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
-from b3iq_streams.kafka.connection import BrokerUnavailable, KafkaRefused, OffsetGone, Place
+from b3iq_streams.kafka.connection import UNSEEN, BrokerUnavailable, KafkaRefused, OffsetGone, Place
 from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
@@ -84,6 +84,8 @@ def survey(settings: KafkaSettings, stamped: bool = True) -> LiveOrigin:
         if not places:
             raise UserError(f"{settings.bootstrap} has none of the topics: is it the right broker? (see `topics check`)")
         counts = {topic: found.get(topic, 0) for topic in (ELIGIBILITY_CHANGES, *INPUTS)}
+        if unseen := next((topic for topic, count in counts.items() if count == 0), None):
+            raise UserError(f"topic {unseen} {UNSEEN}")
         if len(set(counts.values())) != 1:
             raise UserError("inputs and chain differ in their number of partitions (see `topics check`)")
         bounds = {place: Bounds(*_ask(consumer, place)) for place in places}

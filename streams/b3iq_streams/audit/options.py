@@ -55,9 +55,9 @@ def _origin(
         from b3iq_streams.audit.archive.origin import ArchiveOrigin  # only who reads one needs what reads it
 
         return ArchiveOrigin.load(archive)
-    from b3iq_streams.audit.live import survey  # the same
-
     kafka = load(KafkaSettings, bootstrap=bootstrap, wait_s=wait_s, kafka_config=kafka_config)
+    from b3iq_streams.audit.live import survey  # only who reads Kafka needs librdkafka, and a wrong setting is wrong without it
+
     return survey(kafka, stamped=not relaxed)
 
 

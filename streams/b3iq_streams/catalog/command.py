@@ -24,7 +24,7 @@ from b3iq_streams.cli_options import kafka_options, log_options, path_option, tr
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import publisher
 from b3iq_streams.observability import logs
-from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
+from b3iq_streams.router.log import CALLERS_VARIABLE, DecisionLog, caller_secret
 from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.settings import KafkaSettings
 
@@ -72,9 +72,10 @@ command.add_command(keys)
     help="Oldest view to make claims from.",
 )
 @click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
-@path_option("--router-key", help="Router key file: with --api-keys, serve /v1/route and log each decision.")
+@path_option(
+    "--router-key", help=f"Router key file: with --api-keys and {CALLERS_VARIABLE}, serve /v1/route and log each decision."
+)
 @path_option("--api-keys", help="File of API keys (see `catalog keys`).")
-@click.option("--caller-secret", envvar="B3IQ_CALLER_SECRET", help="Keys the hash of callers.  [env: B3IQ_CALLER_SECRET]")
 @click.option("--rate", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Calls a second of each API key.")
 @click.option("--readers-max", type=click.IntRange(1, 500), default=200, show_default=True, help="Readers of changes at once.")
 @click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Web page allowed to read; may be repeated.")
@@ -93,7 +94,6 @@ def serve(
     relaxed: bool,
     router_key: Path | None,
     api_keys: Path | None,
-    caller_secret: str | None,
     rate: int,
     readers_max: int,
     cors_origins: tuple[str, ...],
@@ -101,7 +101,7 @@ def serve(
     log_format: str | None,
 ) -> None:
     """Follow eligibility, and answer what anybody may ask about it, until SIGTERM or Ctrl-C."""
-    routing = _routing(router_key, api_keys, caller_secret, rate)
+    routing = _routing(router_key, api_keys, rate)
     listening = serving.listen(host, port)
     serving.quiet()
     view, live = ViewSettings(bound_ms=bound_ms, stamped=not relaxed), LiveSettings(HubSettings(readers_max))
@@ -112,16 +112,12 @@ def serve(
         raise KeyboardInterrupt
 
 
-def _routing(router_key: Path | None, api_keys: Path | None, secret: str | None, rate: int) -> Routing | None:
+def _routing(router_key: Path | None, api_keys: Path | None, rate: int) -> Routing | None:
     if router_key is None and api_keys is None:
         return None
     if router_key is None or api_keys is None:
         raise UserError("to route calls give both --router-key and --api-keys")
-    if secret is None:
-        raise UserError("--caller-secret is missing: logged decisions name callers by a keyed hash")
-    if not SECRET_BYTES_MIN <= len(secret.encode()) <= SECRET_BYTES_MAX:
-        raise UserError(f"--caller-secret must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
-    return Routing(router_key, api_keys, secret, rate)
+    return Routing(router_key, api_keys, caller_secret(), rate)
 
 
 async def _serve(

@@ -15,6 +15,7 @@ import click
 import orjson
 
 from b3iq_streams.catalog import serving
+from b3iq_streams.cli_options import kafka_config_option
 from b3iq_streams.clock import monotonic_ms
 from b3iq_streams.demo.ending import end
 from b3iq_streams.demo.ground import Ground, ground
@@ -44,6 +45,7 @@ class Signals(NamedTuple):
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same fleet and callers.")
 @click.option("--json", "as_json", is_flag=True, help="Only the line of counts on stdout, progress on stderr.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Use this Kafka instead of an embedded broker.")
+@kafka_config_option
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=0, help="Where to serve the catalog's page.  [default: any free port]"
 )
@@ -55,8 +57,8 @@ class Signals(NamedTuple):
 )
 @click.pass_context
 def command(
-    ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None, port: int,
-    keep: Path | None,
+    ctx: click.Context, *, seconds: float | None, nodes: int, seed: int, as_json: bool, bootstrap: str | None,
+    kafka_config: Path | None, port: int, keep: Path | None,
 ) -> None:  # fmt: skip
     """Run everything on this machine: broker, processor, router, catalog, a fleet in all kinds of trouble, paid calls.
 
@@ -68,7 +70,11 @@ def command(
     if keep is not None:
         prepare(keep)
     serving.quiet()
-    with serving.listen("127.0.0.1", port) as listening, ground(bootstrap) as on, TemporaryDirectory(prefix="b3iq-demo-") as name:
+    with (
+        serving.listen("127.0.0.1", port) as listening,
+        ground(bootstrap, kafka_config) as on,
+        TemporaryDirectory(prefix="b3iq-demo-") as name,
+    ):
         directory = Path(name)
         world = World.generate(f"b3iq-demo-{secrets.token_hex(4)}")
         world.save(directory / KEYS)

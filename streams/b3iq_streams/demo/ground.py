@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from b3iq_schemas.topics import TOPICS
 from b3iq_streams import kafka, topics_admin
+from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import Layout
 from b3iq_streams.settings import KafkaSettings, load
 
 PARTITIONS = 4
+EMBEDDED = "embedded:0"
 
 
 class Ground(NamedTuple):
@@ -35,11 +38,15 @@ class Ground(NamedTuple):
 
 
 @contextmanager
-def ground(bootstrap: str | None) -> Iterator[Ground]:
+def ground(bootstrap: str | None, kafka_config: Path | None) -> Iterator[Ground]:
     """The broker at an address, or an embedded one for the length of the block."""
     if bootstrap is not None:
-        yield Ground(load(KafkaSettings, bootstrap=bootstrap), False)
+        yield Ground(load(KafkaSettings, bootstrap=bootstrap, kafka_config=kafka_config), False)
         return
+    if kafka_config is not None:
+        raise UserError("--kafka-config says nothing without --bootstrap: the embedded broker knows no users")
+    if (protocol := load(KafkaSettings, bootstrap=EMBEDDED).security_protocol) != "PLAINTEXT":
+        raise UserError(f"security_protocol is {protocol}, and the embedded broker has none: give --bootstrap, or unset it")
     from b3iq_streams.embedded import EmbeddedBroker
 
     with EmbeddedBroker(TOPICS) as broker:

@@ -147,6 +147,8 @@ def _arguments(on: Ground, directory: Path) -> list[str]:
     keys = directory / KEYS
     given = ["--bootstrap", on.kafka.bootstrap, "--trust", str(keys / TRUST_FILE), "--key", str(keys / "processor.json")]
     given += ["--datadir", str(directory / "faust"), "--log-level", "warning", "--session-timeout-ms", "3000"]
+    if on.kafka.kafka_config is not None:
+        given += ["--kafka-config", str(on.kafka.kafka_config)]
     return [*given, "--relaxed"] if on.embedded else [*given, "--instance", "demo"]
 
 

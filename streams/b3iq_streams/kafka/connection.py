@@ -7,14 +7,23 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import stamina
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 30_000
-_TOPIC_FORBIDDEN = 29  # TOPIC_AUTHORIZATION_FAILED of the protocol
+UNSEEN = "does not exist, or may not be seen by this user: run `b3iq-streams topics apply`"
+"""Of a topic that the brokers do not show: they hide what a user has no right on."""
+_FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +37,7 @@ class KafkaRefused(UserError):
     @property
     def forbidden(self) -> bool:
         """Whether the access rules of a topic are the reason."""
-        return getattr(self.__cause__, "errno", None) == _TOPIC_FORBIDDEN
+        return isinstance(self.__cause__, _FORBIDDEN)
 
 
 class NotAdmitted(KafkaRefused):
@@ -76,6 +85,10 @@ async def connect(client: Startable, settings: KafkaSettings, once: bool = False
 async def _start(client: Startable, settings: KafkaSettings) -> None:
     try:
         await client.start()
+    except _FORBIDDEN as error:  # such as an idempotent producer that may not write anywhere
+        raise KafkaRefused(
+            "connecting: Kafka's access rules allow nothing of the kind to this user (see `b3iq-streams topics acls`)"
+        ) from error
     except (KafkaError, OSError):
         if certain := await refusal(settings):
             raise NotAdmitted(f"Kafka at {certain}") from None
@@ -93,5 +106,9 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
         raise OffsetGone(f"{doing}: a position is not in the log any more") from error
+    except _FORBIDDEN as error:
+        raise KafkaRefused(
+            f"{doing}: Kafka's access rules do not allow it to this user (see `b3iq-streams topics acls`)"
+        ) from error
     except KafkaError as error:
         raise KafkaRefused(f"{doing}: {error or type(error).__name__}") from error

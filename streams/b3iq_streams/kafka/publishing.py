@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from b3iq_streams.core.records import LOG_APPEND_TIME
-from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, KafkaRefused, connect, translated
+from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, UNSEEN, KafkaRefused, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
 BATCH_BYTES_MAX = 60_000
@@ -40,7 +40,7 @@ class Publisher:
             with translated(f"looking up {topic}"):
                 cluster = await self._producer.client.fetch_all_metadata()
             if not (found := cluster.partitions_for_topic(topic)):
-                raise KafkaRefused(f"topic {topic} does not exist: run `b3iq-streams topics apply`")
+                raise KafkaRefused(f"topic {topic} {UNSEEN}")
             self._partitions[topic] = len(found)
         return self._partitions[topic]
 

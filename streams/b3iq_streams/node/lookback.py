@@ -11,7 +11,7 @@ from b3iq_schemas.partitioner import partition_for
 from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
-from b3iq_streams.kafka import Place, Source
+from b3iq_streams.kafka import UNSEEN, Place, Source
 from b3iq_streams.router.feed import read_range
 
 WINDOW_RECORDS = 500
@@ -23,7 +23,7 @@ async def place_of(reader: Source, topic: str, node_id: str) -> Place:
     """The partition of a node's records; raises UserError if there is no such topic."""
     count = len(await reader.partitions(topic))
     if count == 0:
-        raise UserError(f"topic {topic} does not exist: run `b3iq-streams topics apply`")
+        raise UserError(f"topic {topic} {UNSEEN}")
     return Place(topic, partition_for(node_id.encode(), count))
 
 

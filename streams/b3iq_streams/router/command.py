@@ -17,7 +17,7 @@ from b3iq_streams.cli_options import kafka_options, path_option, read, trust_opt
 from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.kafka import publisher
 from b3iq_streams.router.client import RouterClient
-from b3iq_streams.router.log import SECRET_BYTES_MAX, SECRET_BYTES_MIN, DecisionLog
+from b3iq_streams.router.log import CALLERS_VARIABLE, DecisionLog, caller_secret
 from b3iq_streams.router.partition import Flip, Step, ViewSettings
 from b3iq_streams.router.request import CallerPolicy, Request
 from b3iq_streams.router.view import Choice, RouterView
@@ -55,8 +55,7 @@ def command() -> None:
 @click.option("--tier", "tiers", multiple=True, help="Allow this route tier only; may be repeated.")
 @click.option("--max-price", metavar="WEI", help="Highest price of a million tokens.")
 @click.option("--tokens", type=click.IntRange(min=0), default=0, metavar="N", help="Estimated tokens of the call.")
-@path_option("--key", help="Router key file: sign the decision and log it before answering.")
-@click.option("--caller-secret", envvar="B3IQ_CALLER_SECRET", help="Keys the hash of callers.  [env: B3IQ_CALLER_SECRET]")
+@path_option("--key", help=f"Router key file: sign the decision and log it before answering; needs {CALLERS_VARIABLE}.")
 @_TIMEOUT
 @_BOUND
 @_RELAXED
@@ -75,7 +74,6 @@ def pick(
     max_price: str | None,
     tokens: int,
     key: Path | None,
-    caller_secret: str | None,
     timeout_s: float,
     bound_ms: int,
     relaxed: bool,
@@ -83,11 +81,7 @@ def pick(
 ) -> None:
     """Choose who serves a call: exit code 0 if it is allowed, 1 if it is refused."""
     request = Request(model, _caller(caller, tiers, max_price), tokens)
-    if key is not None and caller_secret is None:
-        raise UserError("--caller-secret is missing: logged decisions name callers by a keyed hash")
-    if caller_secret is not None and not SECRET_BYTES_MIN <= len(caller_secret.encode()) <= SECRET_BYTES_MAX:
-        raise UserError(f"--caller-secret must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
-    logging = Logging(key, caller_secret) if key is not None and caller_secret is not None else None
+    logging = Logging(key, caller_secret()) if key is not None else None
     settings = ViewSettings(bound_ms=bound_ms, stamped=not relaxed)
     choice = asyncio.run(_pick(kafka, trust, settings, request, logging, timeout_s))
     click.echo(orjson.dumps(_as_data(choice)) if as_json else _as_text(choice))

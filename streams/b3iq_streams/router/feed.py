@@ -8,7 +8,7 @@ from typing import Self
 from b3iq_schemas.topics import ELIGIBILITY_CHANGES, POLICIES
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
-from b3iq_streams.kafka import Place, Source, source
+from b3iq_streams.kafka import UNSEEN, Place, Source, source
 from b3iq_streams.router.bootstrap import Answer, AskBounds, Bounds, ReadRange, Search, Start
 from b3iq_streams.router.view import RouterView
 from b3iq_streams.settings import KafkaSettings
@@ -23,7 +23,7 @@ async def partition_count(reader: Source) -> int:
     counts = {topic: len(await reader.partitions(topic)) for topic in (ELIGIBILITY_CHANGES, POLICIES)}
     for topic, count in counts.items():
         if count == 0:
-            raise UserError(f"topic {topic} does not exist: run `b3iq-streams topics apply`")
+            raise UserError(f"topic {topic} {UNSEEN}")
     if len(set(counts.values())) > 1:
         raise UserError(f"topics must have the same number of partitions: {counts}")
     return counts[POLICIES]

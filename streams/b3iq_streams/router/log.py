@@ -3,6 +3,7 @@
 No prompt and no customer: the caller appears as a keyed hash, and its policy as a digest.
 """
 
+import os
 import secrets
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from b3iq_schemas.decisions import ROUTING_DECISION_V1, Considered, RoutingDecis
 from b3iq_schemas.envelope import sign
 from b3iq_schemas.topics import ROUTING_DECISIONS
 from b3iq_streams.core.chain import Head
+from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import Publisher
 from b3iq_streams.router.request import Request
 from b3iq_streams.router.supply import Candidate
@@ -23,6 +25,18 @@ from b3iq_streams.router.view import Choice, RouterView
 
 CONSIDERED_MAX = 32
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 16, 64
+CALLERS_VARIABLE = "B3IQ_CALLER_SECRET"
+
+
+def caller_secret() -> str:
+    """What keys the hash of callers: from the environment only, as everybody on the machine may read a process's arguments.
+    Raises UserError if there is none, or if its length is no secret's."""
+    secret = os.environ.get(CALLERS_VARIABLE)
+    if not secret:
+        raise UserError(f"{CALLERS_VARIABLE} is not set: logged decisions name callers by a hash, and it is the key")
+    if not SECRET_BYTES_MIN <= len(secret.encode()) <= SECRET_BYTES_MAX:
+        raise UserError(f"{CALLERS_VARIABLE} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
+    return secret
 
 
 class DecisionLog:
