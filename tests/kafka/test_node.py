@@ -248,6 +248,11 @@ async def test_on_a_cluster_with_access_rules(secured: Cluster, tmp_path: Path) 
         assert 2 == len({boot for boot, _ in places})
         assert "offline" == beats[-1].state
 
+        explained = host.program("check", "--key", str(host.key), "--timeout", "1")
+        assert (1, "") == (explained.returncode, explained.stderr)
+        assert "enrolment_missing" in explained.stdout
+        assert "this user may not read dead-letters" in explained.stdout
+
         host.user["B3IQ_SASL_PASSWORD"] = "a-wrong-one"
         refused = host.program("run", "--key", str(host.key))
         assert (2, 1) == (refused.returncode, refused.stderr.count("\n")), refused.stderr

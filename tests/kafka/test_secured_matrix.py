@@ -41,7 +41,7 @@ MATRIX: Mapping[Principal, str] = {
     "operator":      "-    -    WD   -    -    -    -     -    -    -",
     "observer":      "-    -    -    WD   -    -    -     -    -    -",
     "broker":        "-    -    -    -    WD   -    -     -    -    -",
-    "node":          "-    -    -    -    -    WD   -     -    -    -",
+    "node":          "RD   RD   -    -    -    WRD  RD    -    -    -",
     "processor":     "RDS  RDS  RDS  RDS  RDS  RDS  WRDS  DS   WDS  WRDS",
     "router":        "RD   -    -    -    -    -    RD    WD   -    -",
     "catalog":       "RD   -    -    -    -    -    RD    -    -    -",

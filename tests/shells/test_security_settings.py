@@ -207,8 +207,8 @@ def test_the_rules_for_the_standard_tool(capsys: pytest.CaptureFixture[str]) -> 
     assert 0 == cli.run(("topics", "acls", "--principal", "node=CN=a node"))
     text = capsys.readouterr().out
     assert len(rules) == text.count("--operation ")
-    assert "--allow-principal 'User:CN=a node' --operation Write --topic heartbeats\n" in text
-    assert ["Write"] == [rule.operation for rule in rules if rule.principal == "User:CN=a node"]
+    assert "--allow-principal 'User:CN=a node' --operation Write --operation Read --topic heartbeats\n" in text
+    assert ["Read", "Read", "Write", "Read", "Read"] == [rule.operation for rule in rules if rule.principal == "User:CN=a node"]
     assert {*TOPICS, "b3iq-processor", "kafka-cluster"} == {rule.name for rule in rules}
 
 
