@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser promtool demo test lint bench kafka clean
+.PHONY: help setup browser promtool demo test soak lint bench kafka clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -39,6 +39,9 @@ promtool: $(VENV)/.dev  # for the tests of the alert rules: the one found, else 
 
 test: browser promtool  ## every test, against a real Apache Kafka and in a real browser
 	@$(BIN)/python -m pytest
+
+soak: $(VENV)/.dev  ## brokers killed 50 times under load, workers killed for ten minutes: every claim held against the logs
+	@B3IQ_SOAK_KILLS=50 B3IQ_SOAK_S=600 $(BIN)/python -m pytest -s tests/kafka/test_secured_faults.py tests/kafka/test_catalog_soak.py
 
 lint: $(VENV)/.dev  ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -57,7 +57,6 @@ EXTRAS = {
     "rich": "demo",
     "sortedcontainers": "catalog",
     "starlette": "catalog",
-    "structlog": "processor",
     "uvicorn": "catalog",
 }
 """Which extra brings a package that the base install lacks."""

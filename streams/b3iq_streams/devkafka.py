@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from b3iq_streams.devkafka_ready import brokers_seen
-from b3iq_streams.devkafka_secured import Secured
+from b3iq_streams.devkafka_secured import SECURED_JVM_OPTIONS, Secured
 
 KAFKA_VERSION = "4.1.1"
 HOST = "127.0.0.1"
@@ -123,18 +124,15 @@ class LocalKafka:
         """The same for clients whose certificate is their name; only of a secured cluster."""
         return ",".join(f"{HOST}:{node.tls_port}" for node in self._nodes)
 
-    def data(self, node: int = 0) -> Path:
-        """Where a node writes; of a cluster that was started."""
-        return (self._home or Path()) / f"data-{self._nodes[node].node_id}"
-
     def start(self) -> None:
         """Start every node that is down, keeping what was stored before, and return when all of them serve clients."""
-        java, libs = _find_java(), _resolve_jars()
+        java = [_find_java(), *JVM_OPTIONS, *(SECURED_JVM_OPTIONS if self._secured else ()), "-cp", f"{_resolve_jars()}/*"]
         self._home = self._home or Path(tempfile.mkdtemp(prefix="b3iq-kafka-"))
         try:
             for node in self._nodes:
                 if not node.running:
-                    self._launch(node, [java, *JVM_OPTIONS, "-cp", f"{libs}/*"], self._home)
+                    self._reap(node)  # its guard, if it ended by itself
+                    self._launch(node, java, self._home)
             self._await_ready(self._home)
         except BaseException:
             self.stop()
@@ -168,6 +166,11 @@ class LocalKafka:
     def resume(self, node: int = 0) -> None:
         """Let a suspended node go on."""
         self._signal(node, signal.SIGCONT)
+
+    def refuse_writes(self, node: int = 0) -> None:
+        """Have every write of a running node to a file fail, as on a full disk, until it is started again (Linux only)."""
+        if process := self._nodes[node].process:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     def wait(self) -> None:
         """Block until the first node has exited, for a foreground command."""
@@ -235,8 +238,7 @@ class LocalKafka:
         raise KafkaStartError(f"Kafka did not serve clients within {self._start_timeout_s:.0f} s.\n{logs}")
 
     def _terminate(self) -> None:
-        running = [node for node in self._nodes if node.running]
-        for node in running:
+        for node in [node for node in self._nodes if node.running]:
             # Continue as well: a suspended process would sit on its SIGTERM.
             self._signal(node.node_id - 1, signal.SIGTERM)
             self._signal(node.node_id - 1, signal.SIGCONT)

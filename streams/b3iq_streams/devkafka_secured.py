@@ -14,6 +14,8 @@ from b3iq_streams.settings import KafkaSettings
 BROKER = "kafka"
 """The user that the brokers are, and the common name in their certificate; it may do anything."""
 MECHANISM = "SCRAM-SHA-512"
+SECURED_JVM_OPTIONS = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
+"""There are several of them, often started again: less memory, and no second compiler, which would not pay in so short a life."""
 
 PROPERTIES = """\
 listeners=SASL_SSL://{host}:{port},SSL://{host}:{tls_port},CONTROLLER://{host}:{controller_port}
@@ -33,6 +35,10 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
 super.users=User:{broker}
 unclean.leader.election.enable=false
+broker.heartbeat.interval.ms=250
+broker.session.timeout.ms=1500
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
 """
 LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required"
 

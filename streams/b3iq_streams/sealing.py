@@ -28,12 +28,12 @@ class SealedSeed(Contract):
     """Nonce and box: 24 + 16 + 32 bytes."""
 
     @classmethod
-    def close(cls, seed: bytes, passphrase: bytes, ops: int = OPS, memory_bytes: int = MEMORY_BYTES) -> Self:
-        """Seal 32 bytes."""
+    def close(cls, seed: bytes, passphrase: bytes) -> Self:
+        """Seal 32 bytes, at the price of `OPS` and `MEMORY_BYTES` a guess."""
         salt = nacl.utils.random(argon2id.SALTBYTES)
-        key = argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, ops, memory_bytes)
+        key = argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, OPS, MEMORY_BYTES)
         box = SecretBox(key).encrypt(seed)
-        return cls(kdf="argon2id", ops=ops, memory_bytes=memory_bytes, salt=salt.hex(), box=bytes(box).hex())
+        return cls(kdf="argon2id", ops=OPS, memory_bytes=MEMORY_BYTES, salt=salt.hex(), box=bytes(box).hex())
 
     def open(self, passphrase: bytes) -> bytes | None:
         """The seed; None if this is not the passphrase, or the box was changed."""

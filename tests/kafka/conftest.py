@@ -1,5 +1,6 @@
 """The broker under test: the one given, else a container, else a local Kafka. A missing one fails, never skips."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from b3iq_schemas.topics import TOPICS
 from b3iq_streams.devkafka import KafkaStartError, LocalKafka
+from b3iq_streams.kafka import publisher
 from tests.kafka.network import Network
 from tests.kafka.secured import Certificates, Cluster
 from tests.kafka.support import Endpoint
@@ -69,6 +72,19 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = certificates.secured()
     with _local_kafka(nodes=3, secured=made, start_timeout_s=120) as local:
         yield Cluster(local, made, certificates)
+
+
+@pytest.fixture(scope="module")
+def prepared(secured: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The same with topics of one partition, a record on each, and the access rules."""
+    asyncio.run(_prepare(secured, tmp_path_factory.mktemp("prepared")))
+    return secured
+
+
+async def _prepare(cluster: Cluster, directory: Path) -> None:
+    await Network.on_secured(cluster, directory, 1)
+    async with publisher(cluster.settings()) as opened:
+        await opened.publish([(name, b"k", b"v") for name in TOPICS])
 
 
 @contextmanager

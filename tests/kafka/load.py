@@ -33,7 +33,7 @@ class Load:
     async def running(self) -> AsyncIterator["Load"]:
         """Speak for the length of a block; what was sent is acknowledged when it ends."""
         async with kafka.publisher(self._network.settings) as publisher:
-            await publisher.publish(self.fleet.bootstrap(now_ms()))
+            await self._say(publisher, self.fleet.bootstrap(now_ms()))
             over = asyncio.Event()
             task = asyncio.create_task(self._speak(publisher, over))
             try:
@@ -50,10 +50,13 @@ class Load:
         while not over.is_set():
             emissions = [*self.fleet.tick(now_ms()), *self._rubbish()]
             said = [emission for emission in emissions if self._audible(emission)]
-            self.acknowledged += zip(said, await publisher.publish(said), strict=True)
-            self.sent = len(self.acknowledged)
+            await self._say(publisher, said)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), TICK_S)
+
+    async def _say(self, publisher: kafka.Publisher, said: list[Emission]) -> None:
+        self.acknowledged += zip(said, await publisher.publish(said), strict=True)
+        self.sent = len(self.acknowledged)
 
     def _audible(self, emission: Emission) -> bool:
         return Place(emission.topic, partition_for(emission.key, self._network.partitions)) not in self._muted

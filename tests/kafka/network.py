@@ -56,9 +56,9 @@ class Network:
     directory: Path
     partitions: int
     group: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
+    workers: list["Worker"] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """What its workers are told beside their arguments: who they are, on a secured cluster."""
-    workers: list["Worker"] = field(default_factory=list)
 
     @classmethod
     async def create(cls, bootstrap: str, directory: Path, partitions: int, **policy: Any) -> "Network":

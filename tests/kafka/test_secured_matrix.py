@@ -4,7 +4,6 @@ The table below is written by hand, not drawn from the product's. librdkafka doe
 rules nor a client of the product can hide what a broker says.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
-    AclBinding,
     AclBindingFilter,
     AclOperation,
     AclPermissionType,
@@ -20,6 +18,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourcePatternType,
     ResourceType,
@@ -28,14 +27,14 @@ from confluent_kafka.admin import (
 from b3iq_schemas.topics import PRINCIPALS, TOPICS, Principal
 from b3iq_streams import acls, kafka
 from b3iq_streams.clock import monotonic_ms
-from b3iq_streams.processor.names import GROUP
-from tests.kafka.network import Network
+from b3iq_streams.settings import KafkaSettings
 from tests.kafka.secured import Cluster
 
 PATIENCE_S = 30
 COLUMNS = ("policies", "registrations", "holds", "benchmarks", "route-health", "heartbeats", "eligibility-changes",
            "routing-decisions", "dead-letters", "b3iq-processor-checkpoint-changelog")  # fmt: skip
-# W write, R read, D describe, C create, S read settings, A alter settings, X delete, - nothing
+# W write, R read, D describe, C create, S read settings, A alter settings,
+# P add partitions, T truncate, X delete, - nothing
 MATRIX: Mapping[Principal, str] = {
     "root":          "WRD  -    -    -    -    -    -     -    -    -",
     "control-plane": "-    WD   -    -    -    -    -     -    -    -",
@@ -53,19 +52,6 @@ DENIED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 )  # fmt: skip
 Verdicts = dict[str, bool]
-
-
-@pytest.fixture(scope="module")
-def cluster(secured: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Topics with a record on their first partition, and the access rules."""
-    asyncio.run(_prepare(secured, tmp_path_factory))
-    return secured
-
-
-async def _prepare(cluster: Cluster, paths: pytest.TempPathFactory) -> None:
-    await Network.on_secured(cluster, paths.mktemp("matrix"), 1)
-    async with kafka.publisher(cluster.settings()) as publisher:
-        await publisher.publish([(name, b"k", b"v") for name in TOPICS])
 
 
 def allowed(error: KafkaError | None) -> bool:
@@ -118,27 +104,32 @@ def read(settings: dict[str, Any], seen: Verdicts) -> Verdicts:
 
 
 def administer(settings: dict[str, Any]) -> dict[str, Verdicts]:
-    """What an administrator's client can ask for, by letter."""
+    """What an administrator's client can ask for, by letter; what may be truncated is among what can be seen, says Kafka."""
     admin, names = AdminClient(settings), list(TOPICS)
     change = ConfigEntry("segment.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
     changes = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[change]) for name in names]
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    seen = answers(admin.describe_topics(TopicCollection(names)), str)
+    ends = [TopicPartition(name, 0, 1) for name, visible in seen.items() if visible]
+    truncated = answers(admin.delete_records(ends), lambda place: str(place.topic)) if ends else {}
     return {
-        "D": answers(admin.describe_topics(TopicCollection(names)), str),
+        "D": seen,
         "C": answers(admin.create_topics([NewTopic(name, 1, 3) for name in names], validate_only=True), str),
         "S": answers(admin.describe_configs(resources), lambda resource: str(resource.name)),
         "A": answers(admin.incremental_alter_configs(changes, validate_only=True), lambda resource: str(resource.name)),
+        "P": answers(admin.create_partitions([NewPartitions(name, 2) for name in names], validate_only=True), str),
+        "T": dict.fromkeys(names, False) | truncated,
         "X": answers(admin.delete_topics(names, operation_timeout=PATIENCE_S), str),
     }
 
 
-def does(cluster: Cluster, principal: Principal) -> str:
-    """What a principal turns out to be allowed, as the table writes it."""
-    settings = cluster.settings(principal).librdkafka | {"log_level": 0}
+def does(connection: KafkaSettings) -> str:
+    """What whoever connects so turns out to be allowed, as the table writes it."""
+    settings = connection.librdkafka | {"log_level": 0}
     found = {"W": write(settings), **administer(settings)}
     found["R"] = read(settings, found["D"])
     assert {len(TOPICS)} == {len(verdicts) for verdicts in found.values()}
-    return " ".join("".join(letter for letter in "WRDCSAX" if found[letter][name]) or "-" for name in COLUMNS)
+    return " ".join("".join(letter for letter in "WRDCSAXPT" if found[letter][name]) or "-" for name in COLUMNS)
 
 
 def test_the_table_is_whole() -> None:
@@ -148,62 +139,35 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize("principal", PRINCIPALS)
-def test_a_principal_may_do_what_the_table_says(cluster: Cluster, principal: Principal) -> None:
+def test_a_principal_may_do_what_the_table_says(prepared: Cluster, principal: Principal) -> None:
     """Each operation on each topic, with the principal's own password, is allowed or denied exactly as written."""
-    assert " ".join(MATRIX[principal].split()) == does(cluster, principal)
-
-
-@pytest.mark.parametrize("principal", PRINCIPALS)
-def test_a_group_and_the_rules_are_for_one_each(cluster: Cluster, principal: Principal) -> None:
-    """The processor alone commits under its group and under no other; the administrator alone sees and makes rules."""
-    settings = cluster.settings(principal).librdkafka | {"log_level": 0}
-    assert (principal == "processor", False) == (commits(settings, GROUP), commits(settings, "b3iq-audit"))
-    admin = AdminClient(settings)
-    anything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-    )
-    mine = (ResourceType.TOPIC, "heartbeats", ResourcePatternType.LITERAL, "User:node", "*")
-    rule = AclBinding(*mine, AclOperation.WRITE, AclPermissionType.ALLOW)
-    asked = answers({"see": admin.describe_acls(anything)}, str) | answers(admin.create_acls([rule]), lambda _: "make")
-    assert dict.fromkeys(("see", "make"), principal == "admin") == asked
-
-
-def commits(settings: dict[str, Any], group: str) -> bool:
-    """Whether an offset can be committed."""
-    consumer = Consumer(settings | {"group.id": group, "enable.auto.commit": False})
-    consumer.assign([TopicPartition("heartbeats", 0, 0)])
-    error: KafkaError | None = None
-    try:
-        done = consumer.commit(offsets=[TopicPartition("heartbeats", 0, 0)], asynchronous=False)
-        error = done[0].error if done else None
-    except KafkaException as failed:
-        error = failed.args[0]
-    finally:
-        consumer.close()
-    return allowed(error)
+    assert " ".join(MATRIX[principal].split()) == does(prepared.settings(principal))
 
 
 @pytest.mark.parametrize("name", TOPICS)
-async def test_the_writer_of_a_topic_publishes(cluster: Cluster, name: str) -> None:
+async def test_the_writer_of_a_topic_publishes(prepared: Cluster, name: str) -> None:
     """The product's idempotent producer needs no more than that its role may write."""
-    async with kafka.publisher(cluster.settings(TOPICS[name].writer)) as publisher:
+    async with kafka.publisher(prepared.settings(TOPICS[name].writer)) as publisher:
         (placed,) = await publisher.publish([(name, b"k", b"v")])
     assert placed.offset > 0
 
 
-async def test_rules_are_made_once_and_excess_is_told(cluster: Cluster) -> None:
+async def test_rules_are_made_once_and_excess_is_told(prepared: Cluster) -> None:
     """A second run has nothing to do; a rule that gives a role more is named, and left to whoever made it."""
-    async with kafka.admin(cluster.settings("admin")) as admin:
+    async with kafka.admin(prepared.settings("admin")) as admin:
         assert [] == await acls.apply(admin, acls.names())
         excess = kafka.Acl("User:node", "topic", "eligibility-changes", "Describe")
         await admin.create_acl(excess)
-        assert [f"not in the table, and left as it is: {excess}"] == await acls.apply(admin, acls.names())
-        _remove(cluster, excess)
+        try:
+            assert [f"not in the table, and left as it is: {excess}"] == await acls.apply(admin, acls.names())
+        finally:
+            _remove(prepared, excess)
         assert [] == await acls.apply(admin, acls.names())
 
 
-def _remove(cluster: Cluster, rule: kafka.Acl) -> None:
+def _remove(prepared: Cluster, rule: kafka.Acl) -> None:
     on = (ResourceType.TOPIC, rule.name, ResourcePatternType.LITERAL, rule.principal, "*")
     exactly = AclBindingFilter(*on, AclOperation[rule.operation.upper()], AclPermissionType.ALLOW)
-    for future in AdminClient(cluster.settings().librdkafka).delete_acls([exactly]).values():
+    admin = AdminClient(prepared.settings().librdkafka)
+    for future in admin.delete_acls([exactly]).values():
         future.result(PATIENCE_S)

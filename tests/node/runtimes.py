@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 MODEL = "Qwen3.6-35B-A3B-UD-Q5_K_XL.gguf"
@@ -16,8 +17,10 @@ class Answer(NamedTuple):
 
     body: bytes
     status: int = 200
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     delay_s: float = 0
+    drip_s: float = 0
+    """Between pieces: headers one by one, then the body byte for byte."""
 
 
 def as_json(content: Any, status: int = 200) -> Answer:
@@ -91,14 +94,13 @@ def serving(answers: Mapping[str, Answer]) -> Iterator[Served]:
             served.requests.append((self.path, dict(self.headers)))
             answer = served.answers.get(self.path, Answer(b'{"detail":"Not Found"}', 404))
             time.sleep(answer.delay_s)
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if "Content-Length" not in answer.headers:
-                self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
+            head = {"Content-Length": str(len(answer.body)), **answer.headers}
+            lines = [f"HTTP/1.1 {answer.status} Said", *(f"{name}: {value}" for name, value in head.items()), ""]
+            pieces = [*(f"{line}\r\n".encode() for line in lines), *(bytes([byte]) for byte in answer.body if answer.drip_s)]
             try:
-                self.wfile.write(answer.body)
+                for piece in pieces if answer.drip_s else [b"".join(pieces) + answer.body]:
+                    self.wfile.write(piece)
+                    time.sleep(answer.drip_s)
             except OSError:
                 self.close_connection = True
 

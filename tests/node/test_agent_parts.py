@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
 from b3iq_schemas.codes import RouteRefusal
 from b3iq_schemas.eligibility import Decision, Failing
 from b3iq_schemas.envelope import keyid, pae, verify
 from b3iq_schemas.events import POSSESSION_V1, Heartbeat, Registration, possession_payload
-from b3iq_streams import keys
+from b3iq_streams import keys, sealing
 from b3iq_streams.errors import UserError
 from b3iq_streams.node import rotation
 from b3iq_streams.node.check import Findings, Letter, Said
@@ -30,6 +33,7 @@ from tests.factory import T0, heartbeat_event, registration_event
 HOLDER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from b3iq_streams.node.instance import sole_instance
 with sole_instance(Path(sys.argv[1]), "net", "node-1"):
     print("held", flush=True)
@@ -100,11 +104,36 @@ def test_a_replaced_key_file_is_taken_up(tmp_path: Path) -> None:
     assert bytes(second) == bytes(asyncio.run(identity.refresh()))
 
 
+def test_a_lost_sequence_is_found_under_the_old_key(tmp_path: Path) -> None:
+    """After a rotation the node's heartbeats in the log are those of either key, so both are looked for."""
+    path = tmp_path / "k.json"
+    keys.save(SigningKey.generate(), path)
+    pair = {bytes.fromhex(entry["public_key"]) for entry in rotation.prepare(path, "net", "node-1")}
+    assert pair == set(Identity(path).publics())
+    rotation.finish(path, {keyid(public): public for public in pair})
+    assert pair == set(Identity(path).publics())
+
+
+def test_a_damaged_next_key_never_takes_the_place_of_a_good_one(tmp_path: Path) -> None:
+    """A next key whose file contradicts itself is refused, and the current one stays."""
+    path = tmp_path / "k.json"
+    first, other = SigningKey.generate(), SigningKey.generate()
+    keys.save(first, path)
+    public = bytes.fromhex(rotation.prepare(path, "net", "node-1")[1]["public_key"])
+    waiting = rotation.beside(path, "next")
+    waiting.write_bytes(orjson.dumps(orjson.loads(waiting.read_bytes()) | {"secret_seed": bytes(other).hex()}))
+    with pytest.raises(UserError, match="contradicts itself"):
+        rotation.finish(path, {keyid(public): public})
+    assert bytes(first) == bytes(keys.load(path))
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_rotation(sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both proofs hold; the key changes only when it is listed; the old one is kept, and nothing is made twice."""
     path = tmp_path / "k.json"
     monkeypatch.setenv("B3IQ_KEY_PASSPHRASE", "correct horse battery")
+    monkeypatch.setattr(sealing, "OPS", argon2id.OPSLIMIT_MIN)
+    monkeypatch.setattr(sealing, "MEMORY_BYTES", argon2id.MEMLIMIT_MIN)
     old = SigningKey.generate()
     keys.save(old, path, b"correct horse battery" if sealed else None)
     entries = rotation.prepare(path, "net", "node-1")
@@ -135,7 +164,7 @@ def test_a_rotation_that_broke_off_is_finished(tmp_path: Path) -> None:
     assert public.hex() == rotation.finish(path, {keyid(public): public})
 
 
-def findings(*decisions: Decision | None, **changes: object) -> Findings:
+def findings(*decisions: Decision | None, **changes: Any) -> Findings:
     """A node with a registration and a heartbeat, and these decisions."""
     at_ms = T0 + 5_000
     found = Findings(
@@ -147,8 +176,6 @@ def findings(*decisions: Decision | None, **changes: object) -> Findings:
 
 
 def _json(event: object) -> bytes:
-    import orjson
-
     return orjson.dumps(event)
 
 

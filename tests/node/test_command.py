@@ -1,18 +1,25 @@
 """`node` on the command line: every wrong flag, file, address and key is one line and exit code 2, before anything is sent."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
 import pytest
+from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
+from b3iq_schemas.events import PROFILES_MAX
 from b3iq_schemas.topics import TOPICS
-from b3iq_streams import keys
-from b3iq_streams.cli import run
+from b3iq_streams import keys, sealing
+from b3iq_streams.cli import EXTRAS, run
 from b3iq_streams.embedded import EmbeddedBroker
+from b3iq_streams.node import inventory as inventories
+from b3iq_streams.node.agent import Agent
+from b3iq_streams.node.instance import sole_instance
 from tests.node.runtimes import VLLM, inventory_text, serving
 
 URL = "http://127.0.0.1:9"
@@ -36,11 +43,12 @@ INVENTORIES = {
     "upper.toml": inventory_text(URL, network="NET"),
     "opentoken.toml": inventory_text(URL, more='token_file = "open"'),
     "notoken.toml": inventory_text(URL, more='token_file = "absent"'),
-    "large.toml": GOOD.split("\n[[profiles]]")[0]
-    + "".join(
-        "\n[[profiles]]" + inventory_text(URL, profile_id=f"{i:064}", model_id="m" * 128, route_tier="t" * 48,
-                                          price_wei_per_mtok="9" * 78).split("[[profiles]]")[1] for i in range(64)
+    "many.toml": GOOD + "".join(
+        "\n[[profiles]]" + inventory_text(URL, profile_id=f"q{i}").split("[[profiles]]")[1] for i in range(PROFILES_MAX)
     ),
+    "large.toml": GOOD + f"# {'x' * inventories.FILE_BYTES_MAX}\n",
+    "digits.toml": inventory_text(URL).replace("131072", "1" * 5_000),
+    "deep.toml": "a = " + "[" * 50_000 + "\n",
 }  # fmt: skip
 WRONG = (
     ("node", "Missing command"),
@@ -55,8 +63,11 @@ WRONG = (
     (f"node run --inventory nottoml.toml --key key.json {KAFKA}", "is not TOML"),
     (f"node run --inventory date.toml --key key.json {KAFKA}", "profiles.0.when"),
     (f"node run --inventory extra.toml --key key.json {KAFKA}", "profiles.0.surprise"),
-    (f"node run --inventory twice.toml --key key.json {KAFKA}", "is not TOML"),
-    (f"node run --inventory large.toml --key key.json {KAFKA}", "too large"),
+    (f"node run --inventory twice.toml --key key.json {KAFKA}", "a profile is listed twice"),
+    (f"node run --inventory many.toml --key key.json {KAFKA}", "profiles: Tuple should have at most 64 items"),
+    (f"node run --inventory large.toml --key key.json {KAFKA}", "inventory large.toml is larger than 262144 bytes"),
+    (f"node run --inventory digits.toml --key key.json {KAFKA}", "is not TOML"),
+    (f"node run --inventory deep.toml --key key.json {KAFKA}", "is not TOML"),
     (f"node run --inventory opentoken.toml --key key.json {KAFKA}", "chmod 600 open"),
     (f"node run --inventory notoken.toml --key key.json {KAFKA}", "token file absent"),
     (f"node run --inventory good.toml --key absent.json {KAFKA}", "key file absent.json"),
@@ -73,8 +84,8 @@ WRONG = (
     ("node probe", "--inventory"),
     *((f"node probe --inventory {name}.toml", said) for name, said in {
         "noruntime": "names a runtime that is not listed", "kind": "runtimes.main.kind", "credentials": "runtimes.main.url",
-        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", "path": "an address or a path",
-        "token": "looks like a token", "upper": "network",
+        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", 
+        "path": "an address or a path", "token": "looks like a token", "upper": "network",
     }.items()),
     ("node check --inventory good.toml", "is missing"),
     ("node check --inventory good.toml --trust absent --bootstrap 127.0.0.1:9", "trust file absent"),
@@ -84,9 +95,25 @@ WRONG = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed key, at the lowest price that opening accepts: what a guess costs is held elsewhere."""
+    path = tmp_path_factory.mktemp("keys") / "sealed.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealing, "OPS", argon2id.OPSLIMIT_MIN)
+        patch.setattr(sealing, "MEMORY_BYTES", argon2id.MEMLIMIT_MIN)
+        keys.save(SigningKey(bytes(32)), path, b"correct horse battery")
+    return path
+
+
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a good inventory, bad ones, and keys."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: Path) -> Path:
+    """A directory with a good inventory, bad ones, and keys; an agent that gets as far as its broker fails the test."""
+
+    async def reached(*_: object) -> bool:
+        raise AssertionError("it went on to the broker")
+
+    monkeypatch.setattr(Agent, "run", reached)
     for name in [name for name in os.environ if name.startswith("B3IQ_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -94,7 +121,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in INVENTORIES.items():
         Path(name).write_text(text)
     keys.save(SigningKey(bytes(32)), Path("key.json"))
-    keys.save(SigningKey(bytes(32)), Path("sealed.json"), b"correct horse battery")
+    shutil.copy(sealed, "sealed.json")
     Path("open").write_text("secret")
     Path("open").chmod(0o644)
     Path("binary").write_bytes(bytes(range(256)))
@@ -155,30 +182,43 @@ def test_no_key_in_any_output(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "battery" not in said
 
 
+def test_a_second_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """While one agent has the identity, another is told so, whatever else is right."""
+    with sole_instance(Path("state"), "testnet", "node-1"):
+        arguments = f"node run --inventory good.toml --key key.json --state state {KAFKA}".split()
+        one_line(arguments, "another agent runs with the identity node-1", capsys)
+
+
+def test_it_runs_without_any_extra() -> None:
+    """A host installs the base package: whatever the extras bring is not imported by any `node` command."""
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))
+from b3iq_streams.cli import EXTRAS, run
+assert run(["node", "run", "--help"]) == run(["node", "probe", "--inventory", "good.toml"]) - 1 == 0
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 def test_it_runs_on_the_embedded_broker() -> None:
-    """Relaxed, against a broker that stamps nothing: heartbeats are acknowledged, nothing is said of clocks, Ctrl-C ends it."""
+    """Relaxed, against a broker that stamps nothing: heartbeats are acknowledged, nothing is said of clocks. The first signal
+    begins an hour of draining, the second ends it, with `offline` acknowledged. Logs are JSON, without local addresses."""
     with serving(VLLM) as served, EmbeddedBroker(TOPICS) as broker:
         Path("i.toml").write_text(inventory_text(served.url))
-        command = [
-            sys.executable,
-            "-m",
-            "b3iq_streams.cli",
-            "node",
-            "run",
-            "--inventory",
-            "i.toml",
-            "--key",
-            "key.json",
-            "--relaxed",
-        ]
-        pace = ["--interval", "0.2", "--drain", "0", "--log-level", "debug", "--bootstrap", broker.bootstrap]
-        with subprocess.Popen([*command, *pace], stderr=subprocess.PIPE, text=True) as agent:
+        command = [sys.executable, "-m", "b3iq_streams.cli", "node", "run", "--inventory", "i.toml", "--key", "key.json"]
+        pace = ["--interval", "0.2", "--drain", "3600", "--relaxed", "--log-level", "debug", "--log-format", "json"]
+        arguments = [*command, *pace, "--bootstrap", broker.bootstrap]
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
-            said = ""
+            said = []
             for line in agent.stderr:
-                said += line
-                if "seq 3 online" in line:
-                    agent.send_signal(2)
+                said.append(orjson.loads(line))
+                if "seq 3 online" in said[-1]["event"]:
+                    agent.send_signal(signal.SIGINT)
+                if "draining" in said[-1]["event"].split()[-1:]:
+                    agent.send_signal(signal.SIGTERM)
     assert 0 == agent.returncode, said
-    assert said.rstrip().endswith("INFO offline")
-    assert "clock" not in said
+    assert ("info", "offline") == (said[-1]["level"], said[-1]["event"])
+    assert "profile p0: installed, queue healthy" in [line["event"] for line in said]
+    assert [] == [line for line in said if "clock" in line["event"] or served.url in line["event"]]

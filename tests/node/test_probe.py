@@ -68,6 +68,13 @@ HOSTILE = {
     "is compressed unasked": (
         "/v1/models", Answer(gzip.compress(VLLM["/v1/models"].body), headers={"Content-Encoding": "gzip"}), "does not answer as"
     ),
+    "is an endless number": (
+        "/v1/models", Answer(b'{"data":[{"id":"m","max_model_len":' + b"9" * 100_000 + b"}]}"), "does not answer as"
+    ),
+    "has endless metrics": ("/metrics", Answer(b"vllm:num_requests_waiting " + b"9" * 400), "does not answer as"),
+    "drips": ("/v1/models", Answer(b" " * 50 + b"{}", drip_s=0.1), "no answer within"),
+    "drips its head": ("/v1/models", Answer(b"{}", headers={f"X-{i}": "1" for i in range(50)}, drip_s=0.1), "no answer within"),
+    "has an endless head": ("/v1/models", Answer(b"{}", headers={"X-Long": "x" * 200_000}), "/v1/models: "),
     "is a negative context": ("/v1/models", as_json({"data": [{"id": MODEL, "max_model_len": -1}]}), "does not answer as"),
     "has bad metrics": ("/metrics", Answer(b"nothing of interest"), "does not answer as"),
 }  # fmt: skip
@@ -84,6 +91,24 @@ def test_whatever_else_it_answers_is_not_reachable(name: str, tmp_path: Path) ->
     assert ("runtime_missing", False, "unhealthy") == found[:3]
     assert why in found.why
     assert took_s < TIMEOUT_S + 1
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    """Not to another path, and not to another server, which never hears of it: the address in the inventory is the only one."""
+    with serving(VLLM) as elsewhere, serving(VLLM) as served:
+        for status in (301, 302, 303, 307, 308):
+            served.answers["/version"] = Answer(b"", status, {"Location": f"{elsewhere.url}/version"})
+            assert "redirects" in probe(tmp_path, inventory_text(served.url)).why
+        assert [] == elsewhere.requests
+
+
+def test_proxies_of_the_environment_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a runtime is asked goes to it alone, whatever the environment says."""
+    with serving({}) as proxy, serving(VLLM) as served:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert probe(tmp_path, inventory_text(served.url)).status == "installed"
+        assert [] == proxy.requests
 
 
 def test_nothing_listens(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
 from b3iq_schemas.envelope import pae, verify
@@ -79,6 +80,8 @@ def test_a_sealed_key_opens_with_its_passphrase_only(sealed: Path, monkeypatch: 
     """From the environment or from a private file, which wins; not with another, and not without one."""
     content = orjson.loads(sealed.read_bytes())
     assert {"public_key", "keyid", "sealed_seed"} == set(content)
+    price = [content["sealed_seed"][name] for name in ("kdf", "ops", "memory_bytes")]
+    assert ["argon2id", argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE] == price
     with pytest.raises(UserError, match="needs a passphrase"):
         keys.load(sealed)
     monkeypatch.setenv(passphrases.VARIABLE, PHRASE)
@@ -92,7 +95,7 @@ def test_a_sealed_key_opens_with_its_passphrase_only(sealed: Path, monkeypatch: 
     phrase.write_text(PHRASE + "\n")
     keys.load(sealed)
     phrase.chmod(0o640)
-    with pytest.raises(UserError, match="passphrase file .* is open to others"):
+    with pytest.raises(UserError, match=r"passphrase file .* is open to others"):
         keys.load(sealed)
 
 

@@ -5,7 +5,7 @@ the broker says no to becomes a `UserError` of one line.
 """
 
 from b3iq_streams.kafka.administration import Acl, Admin, Layout, Operation, admin
-from b3iq_streams.kafka.connection import UNSEEN, BrokerUnavailable, KafkaRefused, OffsetGone, Place
+from b3iq_streams.kafka.connection import UNSEEN, BrokerUnavailable, KafkaRefused, NotAdmitted, OffsetGone, Place
 from b3iq_streams.kafka.publishing import BATCH_BYTES_MAX, Placed, Publisher, publisher
 from b3iq_streams.kafka.reading import Source, source
 
@@ -17,6 +17,7 @@ __all__ = [
     "BrokerUnavailable",
     "KafkaRefused",
     "Layout",
+    "NotAdmitted",
     "OffsetGone",
     "Operation",
     "Place",

@@ -24,6 +24,7 @@ REQUEST_TIMEOUT_MS = 30_000
 UNSEEN = "does not exist, or may not be seen by this user: run `b3iq-streams topics apply`"
 """Of a topic that the brokers do not show: they hide what a user has no right on."""
 _FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
+_TOPIC_FORBIDDEN = 29  # TOPIC_AUTHORIZATION_FAILED of the protocol
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +34,15 @@ class BrokerUnavailable(UserError):
 
 class KafkaRefused(UserError):
     """The broker answered with an error."""
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether the access rules of a topic are the reason."""
+        return getattr(self.__cause__, "errno", None) == _TOPIC_FORBIDDEN
+
+
+class NotAdmitted(KafkaRefused):
+    """A broker says for certain that it will never have this client as it is: a wrong password, certificate or protocol."""
 
 
 class OffsetGone(UserError):
@@ -53,22 +63,24 @@ class Startable(Protocol):
         """Connect, or raise."""
 
 
-async def connect(client: Startable, settings: KafkaSettings) -> None:
-    """Start a client, again and again until it works, the time is up, or a broker says that it never will."""
+async def connect(client: Startable, settings: KafkaSettings, once: bool = False) -> None:
+    """Start a client, again and again until it works, the time is up, or a broker says that it never will.
+
+    `once`: a single try, for callers that wait between tries themselves.
+    """
     tries = 0
+    attempts = 1 if once else None
     try:
         async with asyncio.timeout(settings.wait_s):
-            async for attempt in stamina.retry_context(_failed, attempts=None, timeout=None, wait_max=1.0, wait_jitter=0.1):
+            async for attempt in stamina.retry_context(_failed, attempts=attempts, timeout=None, wait_max=1.0, wait_jitter=0.1):
                 with attempt:
                     tries = attempt.num
                     if tries == 2:
                         _log.warning("no Kafka broker at %s yet, connecting again for %g s", settings.bootstrap, settings.wait_s)
                     await _start(client, settings)
-    except TimeoutError:
-        times = "once" if tries == 1 else f"{tries} times"
-        raise BrokerUnavailable(
-            f"no Kafka broker answers at {settings.bootstrap}: tried to connect {times} in {settings.wait_s:g} s"
-        ) from None
+    except (TimeoutError, KafkaError, OSError):
+        times = "once" if tries == 1 else f"{tries} times in {settings.wait_s:g} s"
+        raise BrokerUnavailable(f"no Kafka broker answers at {settings.bootstrap}: tried to connect {times}") from None
 
 
 async def _start(client: Startable, settings: KafkaSettings) -> None:
@@ -80,7 +92,7 @@ async def _start(client: Startable, settings: KafkaSettings) -> None:
         ) from error
     except (KafkaError, OSError):
         if certain := await refusal(settings):
-            raise KafkaRefused(f"Kafka at {certain}") from None
+            raise NotAdmitted(f"Kafka at {certain}") from None
         raise
 
 
@@ -97,7 +109,7 @@ def translated(doing: str) -> Iterator[None]:
         raise OffsetGone(f"{doing}: a position is not in the log any more") from error
     except _FORBIDDEN as error:
         raise KafkaRefused(
-            f"{doing}: Kafka's access rules do not allow it to this user (see `b3iq-streams topics acls`)"
+            f"{doing}: Kafka's access rules do not allow it to this user ({type(error).__name__}; see `b3iq-streams topics acls`)"
         ) from error
     except KafkaError as error:
         raise KafkaRefused(f"{doing}: {error or type(error).__name__}") from error

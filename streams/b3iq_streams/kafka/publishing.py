@@ -91,8 +91,8 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 
 @asynccontextmanager
-async def publisher(settings: KafkaSettings) -> AsyncIterator[Publisher]:
-    """A connected publisher for the length of a block."""
+async def publisher(settings: KafkaSettings, once: bool = False) -> AsyncIterator[Publisher]:
+    """A connected publisher for the length of a block; `once`: after a single try to connect."""
     producer = AIOKafkaProducer(
         **settings.client,
         enable_idempotence=True,
@@ -102,7 +102,7 @@ async def publisher(settings: KafkaSettings) -> AsyncIterator[Publisher]:
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     try:
-        await connect(producer, settings)
+        await connect(producer, settings, once)
         yield Publisher(producer, settings.delivery_s)
     finally:
         await _stop(producer)

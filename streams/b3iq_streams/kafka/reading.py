@@ -76,8 +76,8 @@ def _places(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
 
 
 @asynccontextmanager
-async def source(settings: KafkaSettings) -> AsyncIterator[Source]:
-    """A connected reader, without a group, for the length of a block."""
+async def source(settings: KafkaSettings, once: bool = False) -> AsyncIterator[Source]:
+    """A connected reader, without a group, for the length of a block; `once`: after a single try to connect."""
     consumer: AIOKafkaConsumer[Any, Any] = AIOKafkaConsumer(
         **settings.client,
         group_id=None,
@@ -87,7 +87,7 @@ async def source(settings: KafkaSettings) -> AsyncIterator[Source]:
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     try:
-        await connect(consumer, settings)
+        await connect(consumer, settings, once)
         yield Source(consumer)
     finally:
         await consumer.stop()

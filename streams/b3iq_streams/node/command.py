@@ -11,7 +11,7 @@ import orjson
 from b3iq_schemas.envelope import keyid
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys as key_files
-from b3iq_streams.cli_options import kafka_config_option, kafka_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_config_option, kafka_options, log_options, path_option, trust_option
 from b3iq_streams.node import check as checks
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node import rotation
@@ -22,6 +22,7 @@ from b3iq_streams.node.instance import default_root, sole_instance
 from b3iq_streams.node.probe import Observed, Prober
 from b3iq_streams.node.registered import last_registration
 from b3iq_streams.node.sequence import Sequence
+from b3iq_streams.observability import logs
 from b3iq_streams.router.partition import ViewSettings
 from b3iq_streams.settings import KafkaSettings, TrustSettings, load
 
@@ -39,7 +40,7 @@ def command() -> None:
     """Speak for a GPU host: heartbeats, probes, explanations, key rotation."""
 
 
-@command.command()
+@command.command(short_help="Publish heartbeats until told to end.")
 @_INVENTORY
 @_KEY
 @path_option(
@@ -54,10 +55,12 @@ def command() -> None:
     help="How long to say `draining` on SIGTERM before `offline`.",
 )  # fmt: skip
 @_PROBE_TIMEOUT
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 @_RELAXED
+@log_options("info")
 @kafka_options
+@click.pass_context
 def run(
+    ctx: click.Context,
     *,
     inventory: Path,
     key: Path,
@@ -65,40 +68,49 @@ def run(
     interval_s: float,
     drain_s: float,
     probe_timeout_s: float,
-    log_level: str,
     relaxed: bool,
+    log_level: str,
+    log_format: str | None,
     kafka: KafkaSettings,
 ) -> None:
-    """Publish heartbeats until SIGTERM or Ctrl-C; then drain, say offline, and end. A second signal skips the draining."""
-    _log_to_stderr(log_level)
+    """Publish heartbeats until SIGTERM or Ctrl-C; then drain, say offline, and end.
+
+    A second signal skips the draining and leaves `offline` two seconds; a third kills. Exit code 0 if `offline` was
+    acknowledged, 1 if not.
+    """
     offered = inventories.load(inventory)
     with sole_instance(state or default_root(), offered.network, offered.node_id) as directory:
         sequence = Sequence(directory / "sequence.json", offered.network, offered.node_id)
         pace = Pace(interval_s, drain_s, probe_timeout_s)
-        asyncio.run(_run(Agent(offered, Identity(key), sequence, pace, kafka, stamped=not relaxed)))
+        agent = Agent(offered, Identity(key), sequence, pace, kafka, stamped=not relaxed)
+        _log_own_lines(log_level, log_format)
+        ctx.exit(0 if asyncio.run(_run(agent)) else 1)
 
 
-async def _run(agent: Agent) -> None:
+async def _run(agent: Agent) -> bool:
     stop, hurry = asyncio.Event(), asyncio.Event()
+    loop, signals = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
 
     def asked() -> None:
-        (hurry if stop.is_set() else stop).set()
+        if stop.is_set():
+            hurry.set()
+            for number in signals:
+                loop.remove_signal_handler(number)
+        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
-    await agent.run(stop, hurry)
-
-
-def _log_to_stderr(level: str) -> None:
-    """The agent's own lines only: what Kafka's client says of each lost connection would hammer the host's log."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("b3iq_streams.node")
-    ours.handlers = [handler]
-    ours.setLevel(level.upper())
+    for number in signals:
+        loop.add_signal_handler(number, asked)
+    return await agent.run(stop, hurry)
 
 
-@command.command()
+def _log_own_lines(level: str, form: str | None) -> None:
+    """What the clients of Kafka and HTTP say of each connection would drown the agent's lines, and names local addresses."""
+    logs.configure(level, form)
+    for name in ("aiokafka", "httpx2", "httpcore2"):
+        logging.getLogger(name).propagate = False
+
+
+@command.command(short_help="Ask the runtimes what they serve, publish nothing.")
 @_INVENTORY
 @_PROBE_TIMEOUT
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON each.")
@@ -118,7 +130,7 @@ def _probed(profile_id: str, seen: Observed) -> str:
     return f"{line}\n  {seen.why}" if seen.why else line
 
 
-@command.command()
+@command.command(short_help="Explain why this node is or is not eligible.")
 @_INVENTORY
 @path_option("--key", help="The node's key file: also tell whether it is registered. A sealed one need not be opened.")
 @click.option(
@@ -158,7 +170,7 @@ def check(
     ctx.exit(0 if found.eligible else 1)
 
 
-@command.command()
+@command.command(short_help="Replace the key while the node stays eligible.")
 @_INVENTORY
 @_KEY
 @click.option("--finish", is_flag=True, help="Second step: sign with the new key, if a registration lists it.")

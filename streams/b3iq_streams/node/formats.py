@@ -3,6 +3,7 @@
 Only the fields that are read are described; everything else in an answer is ignored, since it grows with each release.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
@@ -83,7 +84,7 @@ def ollama_models(raw: bytes) -> Models:
 def waiting_requests(kind: str, raw: bytes) -> int:
     """How many requests wait, over all engines, from the runtime's metrics; raises Malformed if they do not say."""
     sample = re.compile(rf"^{_WAITING[kind]}(?:\{{[^\n]*\}})? +([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{{1,2}})?)(?: [0-9]+)?$", re.M)
-    found = sample.findall(raw.decode(errors="replace"))
-    if not found:
+    total = sum(map(float, found)) if (found := sample.findall(raw.decode(errors="replace"))) else math.inf
+    if not math.isfinite(total):
         raise Malformed
-    return int(sum(map(float, found)))
+    return int(total)

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from nacl.signing import SigningKey
 
 from b3iq_streams import keys, passphrases
 from b3iq_streams.errors import UserError
+from b3iq_streams.node.rotation import beside
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +23,14 @@ class Identity:
         self._stamp = self._look()
         self._passphrase = passphrases.ask(path) if isinstance(keys.read(path), keys.SealedKeyFile) else None
         self.key = keys.load(path, self._passphrase)
+
+    def publics(self) -> tuple[bytes, ...]:
+        """The public keys that heartbeats of this node may have been signed with: this one, and of a rotation those beside it."""
+        found = [bytes(self.key.verify_key)]
+        for path in (beside(self._path, "old"), beside(self._path, "next")):
+            with suppress(UserError):
+                found.append(bytes.fromhex(keys.read(path).public_key))
+        return tuple(found)
 
     async def refresh(self) -> SigningKey:
         """The key to sign the next heartbeat with; a file that cannot be loaded is told once and changes nothing."""

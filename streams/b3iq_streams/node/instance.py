@@ -28,9 +28,11 @@ def sole_instance(root: Path, network: str, node_id: str) -> Iterator[Path]:
         raise UserError(f"state directory {directory}: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise UserError(f"another agent runs with the identity {node_id} (it holds {directory / 'lock'})") from None
+        if isinstance(error, BlockingIOError):
+            raise UserError(f"another agent runs with the identity {node_id} (it holds {directory / 'lock'})") from None
+        raise UserError(f"state directory {directory} cannot be locked: {error.strerror}") from None
     try:
         yield directory
     finally:

@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError, model_validator
 from b3iq_schemas.events import PROFILES_MAX
 from b3iq_schemas.ids import Contract, Count, ModelId, NetworkId, NodeId, Positive, ProfileId, Token, Wei
 from b3iq_streams.catalog.wording import public_id
-from b3iq_streams.cli_options import read
 from b3iq_streams.errors import UserError, first_problem
 
 RUNTIMES_MAX = 16
+FILE_BYTES_MAX = 256 * 1024
 QUEUES_COUNTED = ("vllm", "sglang")
 RuntimeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -91,10 +91,16 @@ class Inventory(Contract):
 
 def load(path: Path) -> Inventory:
     """The inventory in a file; raises UserError that says where it is wrong."""
-    raw = read(path, "inventory")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise UserError(f"inventory {path}: {error.strerror}") from None
+    if len(raw) > FILE_BYTES_MAX:
+        raise UserError(f"inventory {path} is larger than {FILE_BYTES_MAX} bytes")
     try:
         return Inventory.model_validate_json(orjson.dumps(tomllib.loads(raw.decode())))
     except ValidationError as error:
         raise UserError(f"inventory {path}: {first_problem(error)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, orjson.JSONEncodeError, RecursionError) as error:
+    except (ValueError, orjson.JSONEncodeError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
         raise UserError(f"inventory {path} is not TOML: {error}") from None

@@ -23,7 +23,7 @@ class Link:
         """Append a record and wait for its acknowledgement; what there is to tell about clocks. Raises UserError."""
         try:
             if self._publisher is None:
-                self._publisher = await self._stack.enter_async_context(publisher(self._kafka))
+                self._publisher = await self._stack.enter_async_context(publisher(self._kafka, once=True))
             before_ms = now_ms()
             (placed,) = await self._publisher.publish([emission])
         except BaseException:

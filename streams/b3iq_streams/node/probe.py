@@ -5,10 +5,11 @@ Redirects are refused, proxies of the environment ignored, answers cut off at `A
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -31,6 +32,9 @@ class Found(NamedTuple):
     models: formats.Models = MappingProxyType({})
     queue_health: str = "unhealthy"
     why: str = ""
+
+
+NOT_ASKED = Found(why="not asked yet")
 
 
 class Observed(NamedTuple):
@@ -64,7 +68,7 @@ class _Server:
                     if len(body) > ANSWER_BYTES_MAX:
                         raise NoAnswer(f"{path} answers with more than {ANSWER_BYTES_MAX} bytes")
         except httpx2.ConnectError:
-            raise NoAnswer("nothing listens there") from None
+            raise NoAnswer("nothing listens there, or not what its address promises") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise NoAnswer(f"{path}: {type(error).__name__}") from None
         return bytes(body)
@@ -105,11 +109,13 @@ class Prober:
 
     def __init__(self, inventory: Inventory, timeout_s: float) -> None:
         self._inventory, self._timeout_s = inventory, timeout_s
+        self._tls = ssl.create_default_context()  # once: reading the system's certificates takes longer than a probe
         self._tokens = {name: _token(runtime.token_file) for name, runtime in inventory.runtimes.items()}
 
     async def look(self) -> dict[str, Observed]:
         """Every profile, by its id, as it stands now; takes no longer than the time-out."""
-        async with httpx2.AsyncClient(timeout=self._timeout_s, trust_env=False, follow_redirects=False) as client:
+        settings: dict[str, Any] = {"verify": self._tls, "trust_env": False, "follow_redirects": False}
+        async with httpx2.AsyncClient(timeout=self._timeout_s, **settings) as client:
             runtimes = self._inventory.runtimes
             results = await asyncio.gather(*(self._ask(client, name, runtime) for name, runtime in runtimes.items()))
         found = dict(zip(runtimes, results, strict=True))

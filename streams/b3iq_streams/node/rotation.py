@@ -37,8 +37,8 @@ def finish(path: Path, listed: dict[str, bytes]) -> str:
     waiting, before = beside(path, "next"), beside(path, "old")
     if not waiting.exists():
         raise UserError(f"there is no {waiting}: begin with `node rotate`, without --finish")
-    fresh = keys.read(waiting)
-    if bytes.fromhex(fresh.public_key) not in listed.values():
+    fresh = keys.load(waiting)  # opened, so that a damaged key never takes the place of a good one
+    if bytes(fresh.verify_key) not in listed.values():
         raise UserError(f"no registration lists the key in {waiting} yet: the control plane has to publish one that does")
     if before.exists() and not before.samefile(path):
         raise UserError(f"{before} is left from an earlier rotation: delete it once no registration lists that key any more")
@@ -49,7 +49,7 @@ def finish(path: Path, listed: dict[str, bytes]) -> str:
         sync_directory(path.parent)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    return fresh.public_key
+    return keys.public_hex(fresh)
 
 
 def _open(path: Path) -> tuple[SigningKey, bytes | None]:

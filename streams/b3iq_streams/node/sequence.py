@@ -6,6 +6,7 @@ is given out. So whatever instant a process dies in, its numbers lie at or below
 begins above. What the file cannot know (it was lost, or put back from a backup) comes from the log: see `lookback.py`.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ from b3iq_streams.private_files import sync_directory
 BLOCK = 64
 """One write of the file for so many heartbeats."""
 FILE_BYTES_MAX = 4096
+UNSEEN_BOOTS = 50
+"""How far to jump when the log, as far as it was read, has nothing of this node: a file from a backup may be so many behind.
+Well below what policy lets a boot jump (`boot_jump_max`), so that a few such starts in a row are no offence."""
 
 
 class Place(NamedTuple):
@@ -51,11 +55,16 @@ class Sequence:
     def begin(self, logged_boot: int | None, now_s: int) -> int:
         """Start a new boot above every earlier one and return it; nothing is written yet.
 
-        `logged_boot` = the highest in the log, None if there is no heartbeat of the node. A node of which nothing is
-        known begins with the time in seconds: higher than whatever was lost, unless that restarted every second.
+        `logged_boot` = the highest in the log, None if no heartbeat of the node was found. A node of which nothing is
+        known begins with the time in seconds: higher than whatever was lost, unless that restarted every second. With a
+        file and nothing in the log, it leaves `UNSEEN_BOOTS` out.
         """
-        known = [boot for boot in (self.kept.boot if self.kept else None, logged_boot) if boot is not None]
-        self._boot = max(known) + 1 if known else now_s
+        if self.kept is None:
+            self._boot = now_s if logged_boot is None else logged_boot + 1
+        elif logged_boot is None:
+            self._boot = self.kept.boot + UNSEEN_BOOTS
+        else:
+            self._boot = max(self.kept.boot, logged_boot) + 1
         self._seq, self._limit, self._begun = 0, 0, True
         return self._boot
 
@@ -81,7 +90,8 @@ class Sequence:
         fresh = self._path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(descriptor, content)
+            if os.write(descriptor, content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
