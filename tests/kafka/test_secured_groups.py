@@ -106,7 +106,7 @@ async def sees_rules(settings: KafkaSettings) -> bool:
         try:
             return bool(await admin.acls())
         except KafkaRefused as refused:
-            if "ClusterAuthorizationFailed" not in str(refused):
+            if not refused.forbidden:
                 raise
             return False
 

@@ -20,6 +20,7 @@ from tests.kafka.secured import Cluster
 from tests.kafka.test_generation import hold, say
 
 PATIENCE_S = 30
+IN_A_ROW = 20
 NODE = next(f"node-{i}" for i in range(100) if partition_for(f"node-{i}".encode(), 2) == 1)
 """One that a second partition takes with it."""
 EXTRA = acls.to_regenerate(acls.names())
@@ -56,6 +57,15 @@ async def _groups_are_kept(secured: Cluster) -> None:
                 return
 
 
+async def _known(admin: kafka.Admin) -> None:
+    """What the controller has taken reaches each broker a little later: wait until whoever is asked has it."""
+    in_a_row = 0
+    async with asyncio.timeout(PATIENCE_S):
+        while in_a_row < IN_A_ROW:
+            in_a_row = in_a_row + 1 if set(EXTRA) <= await admin.acls() else 0
+            await asyncio.sleep(0.02)
+
+
 async def test_the_administrator_makes_one_with_the_rules_for_it(secured: Cluster, network: Network) -> None:
     """Without them it is refused before anything is changed; with them it gets through, hold and policy kept."""
     change = Change(
@@ -69,6 +79,7 @@ async def test_the_administrator_makes_one_with_the_rules_for_it(secured: Cluste
     async with kafka.admin(secured.settings("admin")) as admin:
         for rule in EXTRA:
             await admin.create_acl(rule)
+        await _known(admin)
     await regenerate.regenerate(change, secured.settings("admin"), said.append)
     assert change.out_trust.exists()
     async with kafka.admin(secured.settings("admin")) as admin:

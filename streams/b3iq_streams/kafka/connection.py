@@ -108,7 +108,7 @@ def translated(doing: str) -> Iterator[None]:
         raise OffsetGone(f"{doing}: a position is not in the log any more") from error
     except _FORBIDDEN as error:
         raise KafkaRefused(
-            f"{doing}: Kafka's access rules do not allow it to this user (see `b3iq-streams topics acls`)"
+            f"{doing}: Kafka's access rules do not allow it to this user ({type(error).__name__}; see `b3iq-streams topics acls`)"
         ) from error
     except KafkaError as error:
         raise KafkaRefused(f"{doing}: {error or type(error).__name__}") from error
