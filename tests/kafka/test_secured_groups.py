@@ -37,7 +37,10 @@ from tests.kafka.support import admin_client
 from tests.kafka.test_secured_matrix import MATRIX, answers, does
 
 # what asking looks like when it is allowed: nothing wrong, a member id to come back with, a group that has members
-ALLOWED = ("NoError", "MemberIdRequired", "UnknownMemberIdError", "NonEmptyGroupError", "GroupIdNotFoundError")
+ALLOWED = (
+    "NoError", "MemberIdRequired", "UnknownMemberIdError", "InconsistentGroupProtocolError", "NonEmptyGroupError",
+    "GroupIdNotFoundError",
+)  # fmt: skip
 DENIED = ("GroupAuthorizationFailedError", "TopicAuthorizationFailedError")
 OTHERS = ("b3iq-audit", "b3iq-processor-2")
 """Groups that nobody has, one of them with the processor's name as its beginning."""
