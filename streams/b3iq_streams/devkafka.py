@@ -7,9 +7,7 @@ topics, and it is no way to run a broker that anybody depends on: nothing here i
 
 import argparse
 import contextlib
-import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -25,25 +23,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+from b3iq_streams.devkafka_jars import KafkaStartError as KafkaStartError
+from b3iq_streams.devkafka_jars import java_command
 from b3iq_streams.devkafka_ready import brokers_seen
 from b3iq_streams.devkafka_secured import SECURED_JVM_OPTIONS, Secured
 
-KAFKA_VERSION = "4.1.1"
 HOST = "127.0.0.1"
 POLL_S = 0.05
 STOP_TIMEOUT_S = 15
-
-POM = f"""\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>b3iq</groupId><artifactId>devkafka</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-      <version>{KAFKA_VERSION}</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-"""
 
 # One node serves several tests and often shares two cores, hence the small heap and the few threads. Short sessions let
 # a killed node register again within seconds; group sessions as short as one second let tests see a dead member.
@@ -71,14 +58,9 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 """
-JVM_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
 # The guard blocks on a pipe that only this process holds open: when this process dies, however it dies, the read ends.
 GUARD = 'read -r _; kill -KILL "$1"; rm -rf -- "$2"'
-
-
-class KafkaStartError(RuntimeError):
-    """Kafka could not be started; the message says why in one sentence, then shows the end of the broker's log."""
 
 
 @dataclass
@@ -126,7 +108,7 @@ class LocalKafka:
 
     def start(self) -> None:
         """Start every node that is down, keeping what was stored before, and return when all of them serve clients."""
-        java = [_find_java(), *JVM_OPTIONS, *(SECURED_JVM_OPTIONS if self._secured else ()), "-cp", f"{_resolve_jars()}/*"]
+        java = java_command(*(SECURED_JVM_OPTIONS if self._secured else ()))
         self._home = self._home or Path(tempfile.mkdtemp(prefix="b3iq-kafka-"))
         try:
             for node in self._nodes:
@@ -276,43 +258,6 @@ def _free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise KafkaStartError("No free port was found on loopback.")
-
-
-def _find_java() -> str:
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
-    if java is None:
-        raise KafkaStartError("Java 17+ was not found: install a JRE, or set JAVA_HOME.")
-    banner = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603  found above
-    version = re.search(r'version "(\d+)', banner)
-    if version is None or int(version[1]) < 17:
-        raise KafkaStartError(f"Java 17+ is needed, but {java} is another version: {banner.partition(chr(10))[0]}")
-    return java
-
-
-def _resolve_jars() -> Path:
-    """Return the directory with Kafka's jars, having Maven fill it the first time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "b3iq-streams" / f"kafka-{KAFKA_VERSION}"
-    libs = cache / "libs"
-    if libs.is_dir():
-        return libs
-    if (mvn := shutil.which("mvn")) is None:
-        raise KafkaStartError("mvn was not found: install Maven, which resolves Kafka's jars.")
-    cache.mkdir(parents=True, exist_ok=True)
-    pom = cache / "pom.xml"
-    pom.write_text(POM)
-    # Into a directory aside, then renamed: whoever sees `libs` sees all of it, also with two processes at it.
-    aside = Path(tempfile.mkdtemp(prefix="libs-", dir=cache))
-    command = [mvn, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={aside}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  found above
-        if done.returncode:
-            raise KafkaStartError("Maven could not resolve Kafka's jars.\n" + "\n".join(done.stdout.splitlines()[-8:]))
-        with contextlib.suppress(OSError):  # another process was quicker, and its copy is as good
-            aside.rename(libs)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return libs
 
 
 def _log_path(home: Path, node: _Node) -> Path:

@@ -14,7 +14,8 @@ import yaml
 from b3iq_streams.settings import KafkaSettings, load
 from tests.deploy.commands import ROOT, SETTINGS, parse
 
-FILES = [ROOT / "docker-compose.yml", ROOT / "deploy/compose/three-brokers.yml"]
+BASE, THREE_BROKERS, ACCESS_RULES = (ROOT / name for name in (
+    "docker-compose.yml", "deploy/compose/three-brokers.yml", "deploy/compose/secured.yml"))  # fmt: skip
 OBSERVED = {"dashboard.json", "alerts.yaml", "prometheus.yaml", "grafana-datasource.yaml", "grafana-dashboards.yaml"}
 
 
@@ -25,26 +26,35 @@ def merged(base: Any, over: Any) -> Any:
     return over
 
 
-def services(files: int) -> dict[str, Any]:
-    """The services of the first so many files together."""
-    found: dict[str, Any] = reduce(merged, [yaml.safe_load(path.read_text()) for path in FILES[:files]])["services"]
+def services(*files: Path) -> dict[str, Any]:
+    """The services of some files together."""
+    found: dict[str, Any] = reduce(merged, [yaml.safe_load(path.read_text()) for path in files])["services"]
     return found
 
 
-ONE, THREE = services(1), services(2)
-OURS = {f"{brokers}-{name}": service for brokers, found in (("one", ONE), ("three", THREE))
+ONE, THREE, SECURED = services(BASE), services(BASE, THREE_BROKERS), services(BASE, ACCESS_RULES)
+OURS = {f"{kind}-{name}": service for kind, found in (("one", ONE), ("three", THREE), ("secured", SECURED))
         for name, service in found.items() if service["image"].startswith("b3iq-streams")}  # fmt: skip
 
 
 def test_they_are_what_the_published_schema_says() -> None:
-    """Both files; and where the client is there, its own reading of them together."""
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, FILES)]
+    """All files; and where the client is there, its own reading of them together."""
+    check = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(BASE),
+        str(THREE_BROKERS),
+        str(ACCESS_RULES),
+    ]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     docker = shutil.which("docker")
     if docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0:
-        for count in (1, 2):
-            chosen = [word for path in FILES[:count] for word in ("-f", str(path))]
+        for files in ([BASE], [BASE, THREE_BROKERS], [BASE, ACCESS_RULES]):
+            chosen = [word for path in files for word in ("-f", str(path))]
             read = subprocess.run([docker, "compose", *chosen, "config", "--quiet"], capture_output=True, text=True, check=False)
             assert (0, "") == (read.returncode, read.stderr)
 
@@ -74,6 +84,25 @@ def test_clients_know_every_broker_and_topics_fit_their_number(found: dict[str, 
     topics = parse(found["topics"]["command"], monkeypatch, {})
     assert ("apply", len(brokers)) == (topics.command.name, topics.params["replication_factor"])
     assert set(brokers) <= {*found["topics"]["depends_on"], "kafka"}
+
+
+def test_with_access_rules_each_service_is_its_role() -> None:
+    """It logs in as a user whom both listeners know, with its password; only brokers and fleet may do anything."""
+    broker = SECURED["kafka"]["environment"]
+    users = {f"KAFKA_LISTENER_NAME_{name}_PLAIN_SASL_JAAS_CONFIG" for name in ("CLIENTS", "CONTROLLER")}
+    for name, role in {"topics": "kafka", "fleet": "fleet", "processor-1": "processor", "processor-2": "processor",
+                       "catalog": "catalog", "router": "router"}.items():  # fmt: skip
+        told = SECURED[name]["environment"]
+        assert role == told["B3IQ_SASL_USERNAME"]
+        for variable in users:
+            assert f'user_{role}="{told["B3IQ_SASL_PASSWORD"]}"' in broker[variable]
+    assert {"User:kafka", "User:fleet"} == set(broker["KAFKA_SUPER_USERS"].split(";"))
+
+
+def test_what_brokers_store_is_on_a_volume() -> None:
+    """The image writes elsewhere unless it is told."""
+    for service in (service for service in THREE.values() if service["image"].startswith("apache/kafka")):
+        assert f":{service['environment']['KAFKA_LOG_DIRS']}" in service["volumes"][0]
 
 
 def test_nothing_starts_before_what_it_needs() -> None:
@@ -108,7 +137,7 @@ def test_what_is_mounted_from_here_is_here() -> None:
 
 def test_a_processor_keeps_its_notes_over_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a declared volume of its own where it keeps its files, none in memory, and the image gives it to the user."""
-    compose = yaml.safe_load(FILES[0].read_text())
+    compose = yaml.safe_load(BASE.read_text())
     made = re.search(r"mkdir (.*) && chown b3iq (.*)", (ROOT / "deploy/Dockerfile").read_text())
     assert made is not None
     kept = []
