@@ -3,16 +3,20 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import stamina
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, KafkaRefused, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
+HEARSAY_S = 10.0
+"""By then every broker has heard of what another one has acknowledged."""
 _TOPIC_OVERRIDE = 1
 """Kafka's config source of a setting made on the topic itself."""
 
@@ -51,24 +55,43 @@ class Admin:
         self._client = client
 
     async def layouts(self, names: Sequence[str], ask_by_name: bool = False) -> dict[str, Layout]:
-        """The topics that exist, of those named. Asking by name makes some brokers create what is missing."""
+        """The topics that any broker shows, of those named, with the least that one of them says: each hears a little later
+        what was made or deleted. Asking by name makes some brokers create what is missing."""
+        found: dict[str, Layout] = {}
+        for topic in await self._shown(list(names) if ask_by_name else None):
+            if topic["topic"] in names and topic["partitions"]:
+                seen = Layout(len(topic["partitions"]), min(len(p["replicas"]) for p in topic["partitions"]))
+                found[topic["topic"]] = min(seen, found.get(topic["topic"], seen))
+        return found
+
+    async def _shown(self, names: list[str] | None) -> list[dict[str, Any]]:
+        """What each broker that answers has to say of topics; raises KafkaRefused if none does."""
+        shown: list[dict[str, Any]] = []
+        failed: KafkaError | None = None
+        nodes = [broker.nodeId for broker in self._client._client.cluster.brokers()]  # the public client asks any one of them
         with translated("listing topics"):
-            described = await self._client.describe_topics(list(names) if ask_by_name else None)
-        return {
-            topic["topic"]: Layout(len(topic["partitions"]), min(len(p["replicas"]) for p in topic["partitions"]))
-            for topic in described
-            if topic["topic"] in names and topic["partitions"]
-        }
+            for node in nodes:
+                try:
+                    answer = await self._client._send_request(MetadataRequest(names), node)
+                except KafkaError as error:
+                    failed = error
+                else:
+                    shown += answer.to_object()["topics"]
+            if failed and not shown:
+                raise failed
+        return shown
 
     async def configs(self, names: Iterable[str]) -> dict[str, dict[str, tuple[str, bool]]]:
-        """Every setting of each topic: its value, and whether it was made on the topic itself."""
+        """Every setting of each topic: its value, and whether it was made on the topic itself. A broker that has not heard of a
+        topic yet is given `HEARSAY_S` to do so."""
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         with translated("reading topic settings"), _described():
-            answers = await self._client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-            found = {}
-            for code, message, _, name, entries in (resource for answer in answers for resource in answer.resources):
-                _check(code, message)
-                found[name] = {entry[0]: (entry[1], entry[3] == _TOPIC_OVERRIDE) for entry in entries}
-        return found
+            async for attempt in stamina.retry_context(
+                UnknownTopicOrPartitionError, attempts=None, timeout=HEARSAY_S, wait_max=0.5
+            ):
+                with attempt:
+                    return _settings_of(await self._client.describe_configs(resources))
+        raise AssertionError("a retry ends with an answer or an error")
 
     async def create(self, name: str, layout: Layout, config: Mapping[str, str]) -> None:
         """Create a topic."""
@@ -128,6 +151,14 @@ def _acl(kind: int, name: str, pattern: int, principal: str, host: str, operatio
     allowed = next((known for known, code in _OPERATIONS.items() if code == operation), f"operation {operation}")
     limits = ("" if permission == _ALLOW else " denied", "" if host == _ANYWHERE else f" from {host}")
     return Acl(principal, resource, name if pattern == _LITERAL else f"{name}*", f"{allowed}{''.join(limits)}")
+
+
+def _settings_of(answers: Iterable[Any]) -> dict[str, dict[str, tuple[str, bool]]]:
+    found = {}
+    for code, message, _, name, entries in (resource for answer in answers for resource in answer.resources):
+        _check(code, message)
+        found[name] = {entry[0]: (entry[1], entry[3] == _TOPIC_OVERRIDE) for entry in entries}
+    return found
 
 
 @contextmanager
