@@ -7,10 +7,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from b3iq_streams.core.records import Record
-from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, Place, connect, translated
+from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, BrokerUnavailable, Place, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
 FETCH_WAIT_MS = 50
+POLL_MS = 250
+SILENT_POLLS_MAX = 120
+"""How long a broker may stay silent in the middle of a stretch: half a minute."""
 
 
 class Source:
@@ -36,7 +39,7 @@ class Source:
         with translated("asking for end offsets"):
             return _places(await self._consumer.end_offsets([TopicPartition(*place) for place in places]))
 
-    async def follow(self, offsets: Mapping[Place, int], poll_ms: int = 250) -> AsyncIterator[list[Record]]:
+    async def follow(self, offsets: Mapping[Place, int], poll_ms: int = POLL_MS) -> AsyncIterator[list[Record]]:
         """What is appended from `offsets` on, for ever: a list per poll, in order per partition, empty when all is quiet.
 
         One follower per source at a time. Raises OffsetGone when a position was deleted by retention.
@@ -52,6 +55,24 @@ class Source:
                 for records in fetched.values()
                 for r in records
             ]
+
+    async def stretch(self, place: Place, first: int, last: int) -> AsyncIterator[Record]:
+        """The records in `[first, last)` of one partition, in order; offsets without a record exist.
+
+        Ends only when all of them were seen. Raises BrokerUnavailable when the broker stays silent before that.
+        """
+        silent = 0
+        async for batch in self.follow({place: first}):
+            for record in batch:
+                if record.offset < last:
+                    yield record
+            if await self._consumer.position(TopicPartition(*place)) >= last:
+                return
+            silent = 0 if batch else silent + 1
+            if silent == SILENT_POLLS_MAX:
+                raise BrokerUnavailable(
+                    f"reading {place.topic}/{place.partition}: nothing came for {silent * POLL_MS // 1_000} s"
+                )
 
     async def read(self, topic: str) -> list[Record]:
         """Everything a topic holds now, in order per partition."""
