@@ -61,35 +61,33 @@ class Source:
 
         Ends only when all of them were seen. Raises BrokerUnavailable when the broker stays silent before that.
         """
-        silent = 0
-        async for batch in self.follow({place: first}):
+        async for record in self._whole({place: first}, {place: last}):
+            yield record
+
+    async def read(self, topic: str) -> list[Record]:
+        """Everything a topic holds now, in order per partition; raises BrokerUnavailable when the broker falls silent."""
+        places = await self.partitions(topic)
+        starts, ends = await self.start_offsets(places), await self.end_offsets(places)
+        firsts = {place: starts[place] for place in places if starts[place] < ends[place]}
+        return [record async for record in self._whole(firsts, ends)] if firsts else []
+
+    async def _whole(self, firsts: Mapping[Place, int], lasts: Mapping[Place, int]) -> AsyncIterator[Record]:
+        left, silent = dict(firsts), 0
+        async for batch in self.follow(firsts):
             for record in batch:
-                if record.offset < last:
+                if record.offset < lasts[Place(record.topic, record.partition)]:
                     yield record
-            if await self._consumer.position(TopicPartition(*place)) >= last:
+            for place in list(left):
+                if await self._consumer.position(TopicPartition(*place)) >= lasts[place]:
+                    del left[place]
+            if not left:
                 return
             silent = 0 if batch else silent + 1
             if silent == SILENT_POLLS_MAX:
+                place = next(iter(left))
                 raise BrokerUnavailable(
                     f"reading {place.topic}/{place.partition}: nothing came for {silent * POLL_MS // 1_000} s"
                 )
-
-    async def read(self, topic: str) -> list[Record]:
-        """Everything a topic holds now, in order per partition."""
-        places = await self.partitions(topic)
-        starts, ends = await self.start_offsets(places), await self.end_offsets(places)
-        left = {place: starts[place] for place in places if starts[place] < ends[place]}
-        found: list[Record] = []
-        if not left:
-            return found
-        async for batch in self.follow(dict(left)):
-            found += [record for record in batch if record.offset < ends[Place(record.topic, record.partition)]]
-            for place in list(left):
-                if await self._consumer.position(TopicPartition(*place)) >= ends[place]:
-                    del left[place]
-            if not left:
-                break
-        return found
 
 
 def _places(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
