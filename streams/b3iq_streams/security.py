@@ -135,7 +135,7 @@ class SecuritySettings(BaseSettings):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.tls_cert is not None and self.tls_key is not None:
             _check_certificates(self.tls_cert, "tls_cert")
-            read_private(self.tls_key, "tls_key")
+            _read_secret(self.tls_key, "tls_key")
             password = self._key_password()
             try:
                 # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
@@ -148,7 +148,7 @@ class SecuritySettings(BaseSettings):
 def _key_problem(key: Path, cert: Path, password: str | None, error: Exception) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return f"tls_key {key} is not the key of the certificate {cert}"
-    if b"ENCRYPTED" in read_private(key, "tls_key"):
+    if b"ENCRYPTED" in _read_secret(key, "tls_key"):
         return f"tls_key {key} is encrypted, and " + ("the password is wrong" if password else "there is no tls_key_password")
     return f"tls_key {key} is not a private key in PEM form"
 
@@ -158,7 +158,7 @@ def _secret(given: SecretStr | None, path: Path | None, name: str) -> str | None
     if given is None and path is None:
         return None
     if path is not None:
-        found = read_private(path, f"{name}_file").rstrip(b"\r\n")
+        found = _read_secret(path, f"{name}_file").rstrip(b"\r\n")
     else:
         found = given.get_secret_value().encode() if given is not None else b""
     source = f"{name}_file {path}" if path is not None else name
@@ -170,7 +170,7 @@ def _secret(given: SecretStr | None, path: Path | None, name: str) -> str | None
         raise SecurityError(f"{source} is not a password: it should be UTF-8") from None
 
 
-def read_private(path: Path, name: str) -> bytes:
+def _read_secret(path: Path, name: str) -> bytes:
     """A file with a secret in it; raises SecurityError if it cannot be read, or if everybody can."""
     return _read(path, name, private=True)
 
