@@ -221,13 +221,11 @@ def test_it_runs_on_the_embedded_broker() -> None:
         arguments = [*command, *pace, "--bootstrap", broker.bootstrap]
         with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
-            said = []
+            said, signals = [], [("seq 3 online", signal.SIGINT), ("draining", signal.SIGTERM)]
             for line in agent.stderr:
                 said.append(orjson.loads(line))
-                if "seq 3 online" in said[-1]["event"]:
-                    agent.send_signal(signal.SIGINT)
-                if "draining" in said[-1]["event"].split()[-1:]:
-                    agent.send_signal(signal.SIGTERM)
+                if signals and said[-1]["event"].endswith(signals[0][0]):
+                    agent.send_signal(signals.pop(0)[1])  # each once: a third would kill it
     assert 0 == agent.returncode, said
     assert ("info", "offline") == (said[-1]["level"], said[-1]["event"])
     assert "profile p0: installed, queue healthy" in [line["event"] for line in said]
