@@ -63,6 +63,19 @@ def log_options(level: str) -> Callable[[Function], Function]:
     return options
 
 
+def bound_option(text: str) -> Callable[[Function], Function]:
+    """Adds --bound, the age in ms of the oldest view that is believed; the command gets it as `bound_ms`."""
+    return click.option(
+        "--bound", "bound_ms", type=click.IntRange(min=1), default=3_000, show_default=True, metavar="MS", help=text
+    )
+
+
+view_timeout_option = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=10, show_default=True, metavar="SECONDS",
+    help="How long to wait for a complete view.",
+)  # fmt: skip
+
+
 def path_option(flag: str, **settings: Any) -> Callable[[Function], Function]:
     """An option that takes a path; whether it exists is found out by opening it."""
     return click.option(flag, type=click.Path(path_type=Path), metavar="FILE", **settings)

@@ -47,7 +47,10 @@ def public_hex(key: SigningKey) -> str:
 
 
 def save(key: SigningKey, path: Path, passphrase: bytes | None = None) -> None:
-    """Write a key file with mode 0600, sealed if there is a passphrase; refuses to replace anything."""
+    """Write a key file with mode 0600, sealed if there is a passphrase; refuses to replace anything.
+
+    Raises UserError, and leaves no part of a file, if it cannot be written.
+    """
     public, seed = bytes(key.verify_key), bytes(key)
     half = {"public_key": public.hex(), "keyid": keyid(public)}
     content: Contract
@@ -61,11 +64,15 @@ def save(key: SigningKey, path: Path, passphrase: bytes | None = None) -> None:
         raise UserError(f"{path} exists already; a key is never overwritten") from None
     except OSError as error:
         raise UserError(f"key file {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(content.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(content.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UserError(f"key file {path} cannot be written: {error.strerror}") from None
 
 
 def load(path: Path, passphrase: bytes | None = None) -> SigningKey:

@@ -28,6 +28,10 @@ FILE_BYTES_MAX = 4 << 20
 """More than any list of authorities: what is larger is another file."""
 
 
+class SecurityError(UserError):
+    """Settings, or files that they name, with which nothing can be connected; a file may be right again a moment later."""
+
+
 class SecuritySettings(BaseSettings):
     """What every client of Kafka takes beside the address. Hostnames are always verified where there is TLS."""
 
@@ -92,20 +96,20 @@ class SecuritySettings(BaseSettings):
     def _no_contradiction(self) -> None:
         protocol = self.security_protocol
         if not self.uses_tls and (idle := self._first(_TLS)):
-            raise UserError(f"{idle} is given, but security_protocol is {protocol}, which has no TLS")
+            raise SecurityError(f"{idle} is given, but security_protocol is {protocol}, which has no TLS")
         if not self.uses_sasl and (idle := self._first(_SASL)):
-            raise UserError(f"{idle} is given, but security_protocol is {protocol}, which has no SASL")
+            raise SecurityError(f"{idle} is given, but security_protocol is {protocol}, which has no SASL")
         for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_key_password", "tls_key"),
                            ("tls_key_password_file", "tls_key")):  # fmt: skip
             if self._has(one) and not self._has(other):
-                raise UserError(f"{one} is given without {other}")
+                raise SecurityError(f"{one} is given without {other}")
         for one in ("tls_key_password", "sasl_password"):
             if self._has(one) and self._has(f"{one}_file"):
-                raise UserError(f"{one} and {one}_file exclude each other: give one")
+                raise SecurityError(f"{one} and {one}_file exclude each other: give one")
         if self.uses_sasl and not self.sasl_username:
-            raise UserError(f"security_protocol is {protocol}, but sasl_username is missing: set B3IQ_SASL_USERNAME")
+            raise SecurityError(f"security_protocol is {protocol}, but sasl_username is missing: set B3IQ_SASL_USERNAME")
         if self.uses_sasl and self.sasl_password is None and self.sasl_password_file is None:
-            raise UserError(
+            raise SecurityError(
                 f"security_protocol is {protocol}, but there is no password: set B3IQ_SASL_PASSWORD_FILE or B3IQ_SASL_PASSWORD"
             )
 
@@ -131,20 +135,20 @@ class SecuritySettings(BaseSettings):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.tls_cert is not None and self.tls_key is not None:
             _check_certificates(self.tls_cert, "tls_cert")
-            read_private(self.tls_key, "tls_key")
+            _read_secret(self.tls_key, "tls_key")
             password = self._key_password()
             try:
                 # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
                 context.load_cert_chain(self.tls_cert, self.tls_key, password or "")
             except (ssl.SSLError, ValueError) as error:
-                raise UserError(_key_problem(self.tls_key, self.tls_cert, password, error)) from None
+                raise SecurityError(_key_problem(self.tls_key, self.tls_cert, password, error)) from None
         return context
 
 
 def _key_problem(key: Path, cert: Path, password: str | None, error: Exception) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return f"tls_key {key} is not the key of the certificate {cert}"
-    if b"ENCRYPTED" in read_private(key, "tls_key"):
+    if b"ENCRYPTED" in _read_secret(key, "tls_key"):
         return f"tls_key {key} is encrypted, and " + ("the password is wrong" if password else "there is no tls_key_password")
     return f"tls_key {key} is not a private key in PEM form"
 
@@ -154,20 +158,20 @@ def _secret(given: SecretStr | None, path: Path | None, name: str) -> str | None
     if given is None and path is None:
         return None
     if path is not None:
-        found = read_private(path, f"{name}_file").rstrip(b"\r\n")
+        found = _read_secret(path, f"{name}_file").rstrip(b"\r\n")
     else:
         found = given.get_secret_value().encode() if given is not None else b""
     source = f"{name}_file {path}" if path is not None else name
     if not found or len(found) > SECRET_BYTES_MAX or b"\n" in found or b"\0" in found:
-        raise UserError(f"{source} is {'empty' if not found else 'not a password: it should be one line'}")
+        raise SecurityError(f"{source} is {'empty' if not found else 'not a password: it should be one line'}")
     try:
         return found.decode()
     except UnicodeDecodeError:
-        raise UserError(f"{source} is not a password: it should be UTF-8") from None
+        raise SecurityError(f"{source} is not a password: it should be UTF-8") from None
 
 
-def read_private(path: Path, name: str) -> bytes:
-    """A file with a secret in it; raises UserError if it cannot be read, or if everybody can."""
+def _read_secret(path: Path, name: str) -> bytes:
+    """A file with a secret in it; raises SecurityError if it cannot be read, or if everybody can."""
     return _read(path, name, private=True)
 
 
@@ -176,28 +180,28 @@ def _read(path: Path, name: str, private: bool = False) -> bytes:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if private and mode & 0o007:
-                raise UserError(
+                raise SecurityError(
                     f"{name} {path} is open to everybody on this machine (mode {mode:04o}): chmod o= it, or mount it as 0440"
                 )
             found = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        raise UserError(f"{name} {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise SecurityError(f"{name} {path}: {getattr(error, 'strerror', None) or error}") from None
     if len(found) > FILE_BYTES_MAX:
-        raise UserError(f"{name} {path} is larger than any such file: more than {FILE_BYTES_MAX >> 20} MiB")
+        raise SecurityError(f"{name} {path} is larger than any such file: more than {FILE_BYTES_MAX >> 20} MiB")
     return found
 
 
 def _check_certificates(path: Path, name: str) -> None:
-    """Raise UserError unless the file holds certificates of which the first is valid now (of authorities: any)."""
+    """Raise SecurityError unless the file holds certificates of which the first is valid now (of authorities: any)."""
     from cryptography import x509  # only who uses TLS waits for its import
 
     try:
         found = x509.load_pem_x509_certificates(_read(path, name))
     except ValueError:
-        raise UserError(f"{name} {path} is not a certificate in PEM form") from None
+        raise SecurityError(f"{name} {path} is not a certificate in PEM form") from None
     now = datetime.fromtimestamp(now_ms() / 1_000, UTC)
     used = found if name == "tls_ca" else found[:1]
     if all(certificate.not_valid_after_utc < now for certificate in used):
-        raise UserError(f"{name} {path} expired at {max(c.not_valid_after_utc for c in used):%Y-%m-%dT%H:%M:%SZ}")
+        raise SecurityError(f"{name} {path} expired at {max(c.not_valid_after_utc for c in used):%Y-%m-%dT%H:%M:%SZ}")
     if all(certificate.not_valid_before_utc > now for certificate in used):
-        raise UserError(f"{name} {path} is not valid before {min(c.not_valid_before_utc for c in used):%Y-%m-%dT%H:%M:%SZ}")
+        raise SecurityError(f"{name} {path} is not valid before {min(c.not_valid_before_utc for c in used):%Y-%m-%dT%H:%M:%SZ}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from b3iq_schemas.policy import RootTrust
@@ -12,7 +12,10 @@ from b3iq_streams.security import SecuritySettings
 from b3iq_streams.settings_file import FileSource
 
 _ENVIRONMENT = SettingsConfigDict(env_prefix="B3IQ_", frozen=True, extra="ignore", hide_input_in_errors=True)
-_ADDRESSES = r"^[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}(,[A-Za-z0-9._\[\]:-]+:[0-9]{1,5})*$"
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_ADDRESS = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]):[0-9]{{1,5}}"
+_ADDRESSES = rf"^{_ADDRESS}(,{_ADDRESS})*$"
+_PORT_MAX = 65_535
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
@@ -32,6 +35,13 @@ class KafkaSettings(SecuritySettings):
     """How long to wait for the acknowledgement of a record."""
     kafka_config: Path | None = None
     """A file with more of these settings; flags and environment win over it."""
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _ports(cls, bootstrap: str) -> str:
+        if any(int(address.rpartition(":")[2]) > _PORT_MAX for address in bootstrap.split(",")):
+            raise ValueError("no such port")
+        return bootstrap
 
     @property
     def client(self) -> dict[str, Any]:

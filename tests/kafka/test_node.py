@@ -64,9 +64,10 @@ class Host:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "b3iq_streams.cli", "node", *arguments, "--inventory", str(self.inventory)]
 
-    def agent(self) -> subprocess.Popen[bytes]:
-        """Start the agent."""
-        command = self._command("run", "--key", str(self.key), "--interval", "0.3", "--drain", "2", "--probe-timeout", "1")
+    def agent(self, drain_s: float = 0.5) -> subprocess.Popen[bytes]:
+        """Start the agent; its probe has time enough for a runtime on a busy machine."""
+        pace = ("--interval", "0.3", "--drain", str(drain_s), "--probe-timeout", "10")
+        command = self._command("run", "--key", str(self.key), *pace)
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=self._environment)
         self.agents.append(process)
@@ -170,7 +171,7 @@ async def test_a_life(settled: Network) -> None:
 
             first.kill()
             first.wait()
-            last = host.agent()
+            last = host.agent(drain_s=4)  # long enough for an epoch in which it drains
             await until(lambda: host.log.read_text().count("profile p0: installed") == 3, "the second boot's first probe")
             await until(lambda: seen[-1] == (), "eligible again")
             last.send_signal(signal.SIGTERM)

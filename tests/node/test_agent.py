@@ -30,6 +30,7 @@ from b3iq_streams.node.link import Link
 from b3iq_streams.node.pace import Backoff
 from b3iq_streams.node.probe import Observed
 from b3iq_streams.node.sequence import Place, Sequence
+from b3iq_streams.security import SecurityError
 from b3iq_streams.settings import KafkaSettings
 from tests.node.runtimes import VLLM, Answer, Served, inventory_text, serving
 
@@ -148,9 +149,11 @@ async def test_nothing_local_is_ever_sent(world: World, caplog: pytest.LogCaptur
     """Whether its runtime answers, hangs, redirects or is gone: no address, port, path, token, local name or reason is in
     the bytes of any record, and the runtime's token is not in the log."""
     caplog.set_level(logging.DEBUG)
-    bad = [Answer(b"", 302, {"Location": world.runtime.url}), Answer(b"<html>"), Answer(b"", 500), Answer(b"{}", delay_s=1)]
+    bad = [Answer(b"", 302, {"Location": world.runtime.url}), Answer(b"<html>"), Answer(b"", 500), Answer(b"{}", delay_s=30)]
 
     async def then(beat: Heartbeat) -> None:
+        if "installed" not in {sent.profiles[0].status for sent in world.beats}:
+            return  # a busy machine may need more than one probe to hear its runtime in time
         if bad:
             world.runtime.answers["/version"] = bad.pop()
         elif beat.state == "online":
@@ -223,14 +226,17 @@ async def test_a_goodbye_that_nobody_takes_is_bounded(hurried: bool, world: Worl
 
 
 async def test_only_what_is_wrong_from_the_start_ends_it(world: World) -> None:
-    """No broker at the start, and any refusal later, are waited out; a wrong password at the start is told at once."""
+    """No broker at the start, and any refusal later, are waited out, a certificate that is just being replaced as well; a wrong
+    password or certificate at the start is told at once."""
+    later = {2: NotAdmitted("wrong password"), 3: SecurityError("not the key of the certificate")}
     world.begins = [BrokerUnavailable("no Kafka broker answers")]
-    world.refuses = lambda state: NotAdmitted("wrong password") if world.tries == 2 else None
-    world.stop_after(4)
+    world.refuses = lambda state: later.get(world.tries)
+    world.stop_after(5)
     assert await world.run()
-    world.begins = [NotAdmitted("wrong password")]
-    with pytest.raises(NotAdmitted, match="wrong password"):
-        await world.run()
+    for error in later.values():
+        world.begins = [error]
+        with pytest.raises(type(error)):
+            await world.run()
 
 
 @pytest.mark.parametrize("kept", [False, True])

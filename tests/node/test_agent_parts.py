@@ -17,13 +17,15 @@ from b3iq_schemas.codes import RouteRefusal
 from b3iq_schemas.eligibility import Decision, Failing
 from b3iq_schemas.envelope import keyid, pae, verify
 from b3iq_schemas.events import POSSESSION_V1, Heartbeat, Registration, possession_payload
+from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams import keys, sealing
+from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.node import rotation
-from b3iq_streams.node.check import Findings, Letter, Said
+from b3iq_streams.node.check import Findings, Letter, Said, refusal_in
 from b3iq_streams.node.check_text import as_text
 from b3iq_streams.node.identity import Identity
-from b3iq_streams.node.instance import sole_instance
+from b3iq_streams.node.instance import default_root, sole_instance
 from b3iq_streams.node.pace import JITTER, RETRY_MAX_S, Backoff, interval
 from b3iq_streams.node.registered import Known
 from b3iq_streams.node.skew import SkewWatch, skew_ms
@@ -60,14 +62,12 @@ def test_one_agent_per_identity(tmp_path: Path) -> None:
 
 
 def test_waits_double_and_stay_bounded() -> None:
-    """Ten thousand failures are no error and no storm: waits reach half a minute to a minute; a success begins anew."""
+    """Ten thousand failures are no error and no storm: waits reach half a minute to a minute, and stay there."""
     backoff = Backoff()
     waits = [backoff.next() for _ in range(10_000)]
     assert 0.5 <= waits[0] <= 1
     assert all(RETRY_MAX_S / 2 <= wait <= RETRY_MAX_S for wait in waits[7:])
     assert len(set(waits)) > 1_000
-    backoff.reset()
-    assert backoff.next() <= 1
     assert all(10 * (1 - JITTER) <= interval(10) <= 10 for _ in range(100))
 
 
@@ -102,6 +102,37 @@ def test_a_replaced_key_file_is_taken_up(tmp_path: Path) -> None:
     other.write_bytes(b"{}")
     os.replace(other, path)
     assert bytes(second) == bytes(asyncio.run(identity.refresh()))
+
+
+def test_a_key_that_is_sealed_while_the_agent_runs_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal, too: it goes on with the key it has, since heartbeats cannot wait for a person; from the environment it
+    takes the passphrase."""
+    path, other = tmp_path / "k.json", tmp_path / "other.json"
+    monkeypatch.setattr(sealing, "OPS", argon2id.OPSLIMIT_MIN)
+    monkeypatch.setattr(sealing, "MEMORY_BYTES", argon2id.MEMLIMIT_MIN)
+    monkeypatch.delenv("B3IQ_KEY_PASSPHRASE_FILE", raising=False)
+    monkeypatch.delenv("B3IQ_KEY_PASSPHRASE", raising=False)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    first, second, third = (SigningKey.generate() for _ in range(3))
+    keys.save(first, path)
+    identity = Identity(path)
+    for key, expected in ((second, first), (third, third)):
+        keys.save(key, other, b"correct horse battery")
+        os.replace(other, path)
+        assert bytes(expected) == bytes(asyncio.run(identity.refresh()))
+        monkeypatch.setenv("B3IQ_KEY_PASSPHRASE", "correct horse battery")
+
+
+def test_a_user_without_a_home_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container under a number that no passwd file knows."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match="give --state"):
+        default_root()
 
 
 def test_a_lost_sequence_is_found_under_the_old_key(tmp_path: Path) -> None:
@@ -201,7 +232,8 @@ def test_check_explains_every_no() -> None:
 
 def test_check_explains_what_no_decision_says() -> None:
     """A key that is not registered, heartbeats that were refused, a grant that ran out, a view that cannot be acted on."""
-    letters = (Letter("unauthorized", T0 + 1_000), Letter("unauthorized", T0 + 4_000), Letter("brand_new", T0))
+    said_at = (("unauthorized", T0 + 1_000), ("unauthorized", T0 + 4_000), ("brand_new", T0))
+    letters = tuple(Letter(topic=HEARTBEATS, code=code, logged_at_ms=at_ms) for code, at_ms in said_at)
     said = as_text(findings(made(True, valid_until_ms=T0), own_keyid="ab" * 32, refused=letters))
     assert "the registration does not list this key" in said
     assert said.count("unauthorized: a heartbeat logged 1 s ago") == 1
@@ -214,3 +246,20 @@ def test_check_explains_what_no_decision_says() -> None:
     assert "enrolment_missing" in nothing
     assert "next: complete managed enrolment" in nothing
     assert "heartbeat_missing" in nothing
+
+
+@pytest.mark.parametrize("changes", [
+    {"code": ["unauthorized"]}, {"code": "\x1b[2J"}, {"code": "x" * 1_000}, {"logged_at_ms": "now"}, {"logged_at_ms": None},
+    {"topic": "holds"}, {"topic": 7},
+])  # fmt: skip
+def test_a_dead_letter_that_is_none_is_passed_over(changes: dict[str, Any]) -> None:
+    """Where there are no access rules anybody may write there; what a newer processor says beside is no reason to."""
+    letter = {"topic": HEARTBEATS, "code": "unauthorized", "logged_at_ms": T0, "later": 1}
+    assert "unauthorized" == getattr(refusal_in(dead(letter)), "code", None)
+    assert refusal_in(dead(letter | changes)) is None
+    assert refusal_in(dead([letter])) is None
+
+
+def dead(content: object) -> Record:
+    """A record with this in it."""
+    return Record("dead-letters", 0, 0, b"node-1", _json(content), T0, 1)

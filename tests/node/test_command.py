@@ -36,6 +36,11 @@ INVENTORIES = {
     "kind.toml": inventory_text(URL, kind="tensorrt"),
     "credentials.toml": inventory_text("http://user:password@127.0.0.1:9"),
     "scheme.toml": inventory_text("file:///etc/passwd"),
+    "port.toml": inventory_text("http://[::1]:99999"),
+    "bracket.toml": inventory_text("http://[::1"),
+    "nohost.toml": inventory_text("http://:8000"),
+    "zerotoken.toml": inventory_text(URL, more='token_file = "a\\u0000b"'),
+    "longtoken.toml": inventory_text(URL, more='token_file = "longtoken"'),
     "queue.toml": inventory_text(URL, kind="ollama", more="queue_blocked_at = 3"),
     "price.toml": inventory_text(URL, price_wei_per_mtok=5),
     "path.toml": inventory_text(URL, model_id="home/me/models/qwen.gguf"),
@@ -70,6 +75,8 @@ WRONG = (
     (f"node run --inventory deep.toml --key key.json {KAFKA}", "is not TOML"),
     (f"node run --inventory opentoken.toml --key key.json {KAFKA}", "chmod 600 open"),
     (f"node run --inventory notoken.toml --key key.json {KAFKA}", "token file absent"),
+    (f"node run --inventory zerotoken.toml --key key.json {KAFKA}", "token file a"),
+    (f"node run --inventory longtoken.toml --key key.json {KAFKA}", "token file longtoken is larger than 4096 bytes"),
     (f"node run --inventory good.toml --key absent.json {KAFKA}", "key file absent.json"),
     (f"node run --inventory good.toml --key open {KAFKA}", "chmod 600 open"),
     (f"node run --inventory good.toml --key good.toml {KAFKA}", "open to others"),
@@ -85,6 +92,7 @@ WRONG = (
     *((f"node probe --inventory {name}.toml", said) for name, said in {
         "noruntime": "names a runtime that is not listed", "kind": "runtimes.main.kind", "credentials": "runtimes.main.url",
         "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", 
+        "port": "runtimes.main.url", "bracket": "runtimes.main.url", "nohost": "runtimes.main.url",
         "path": "an address or a path", "token": "looks like a token", "upper": "network",
     }.items()),
     ("node check --inventory good.toml", "is missing"),
@@ -122,6 +130,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: Path) -> 
         Path(name).write_text(text)
     keys.save(SigningKey(bytes(32)), Path("key.json"))
     shutil.copy(sealed, "sealed.json")
+    Path("longtoken").touch(0o600)
+    Path("longtoken").write_text("t" * 5_000)
     Path("open").write_text("secret")
     Path("open").chmod(0o644)
     Path("binary").write_bytes(bytes(range(256)))
@@ -211,13 +221,11 @@ def test_it_runs_on_the_embedded_broker() -> None:
         arguments = [*command, *pace, "--bootstrap", broker.bootstrap]
         with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
-            said = []
+            said, signals = [], [("seq 3 online", signal.SIGINT), ("draining", signal.SIGTERM)]
             for line in agent.stderr:
                 said.append(orjson.loads(line))
-                if "seq 3 online" in said[-1]["event"]:
-                    agent.send_signal(signal.SIGINT)
-                if "draining" in said[-1]["event"].split()[-1:]:
-                    agent.send_signal(signal.SIGTERM)
+                if signals and said[-1]["event"].endswith(signals[0][0]):
+                    agent.send_signal(signals.pop(0)[1])  # each once: a third would kill it
     assert 0 == agent.returncode, said
     assert ("info", "offline") == (said[-1]["level"], said[-1]["event"])
     assert "profile p0: installed, queue healthy" in [line["event"] for line in said]

@@ -15,14 +15,18 @@ from b3iq_streams.node.probe import ANSWER_BYTES_MAX, Observed, Prober
 from b3iq_streams.node.sequence import Place
 from tests.node.runtimes import KINDS, MODEL, VLLM, Answer, as_json, inventory_text, serving
 
+PATIENCE_S = 20.0
+"""Time enough for whoever answers, on a busy machine as well."""
 TIMEOUT_S = 0.5
+LATE_S = 10.0
+"""Far beyond a time-out of `TIMEOUT_S`, and long before the slow answers below are over."""
 
 
-def probe(tmp_path: Path, text: str) -> Observed:
+def probe(tmp_path: Path, text: str, timeout_s: float = PATIENCE_S) -> Observed:
     """The one profile of an inventory, probed."""
     path = tmp_path / "inventory.toml"
     path.write_text(text)
-    return asyncio.run(Prober(inventories.load(path), TIMEOUT_S).look())["p0"]
+    return asyncio.run(Prober(inventories.load(path), timeout_s).look())["p0"]
 
 
 @pytest.mark.parametrize(("kind", "name", "context"), [
@@ -57,9 +61,9 @@ HOSTILE = {
     "health fails": ("/health", Answer(b"", 503), "answers 503"),
     "wants a token": ("/v1/models", as_json({"error": "Unauthorized"}, 401), "answers 401"),
     "redirects": ("/v1/models", Answer(b"", 307, {"Location": "/health"}), "redirects"),
-    "hangs": ("/health", Answer(b"", delay_s=2), "no answer within"),
+    "hangs": ("/health", Answer(b"", delay_s=30), "no answer within"),
     "is huge": ("/v1/models", Answer(b" " * (ANSWER_BYTES_MAX + 1)), "more than"),
-    "is short of its length": ("/v1/models", Answer(b"{}", headers={"Content-Length": "100"}), ""),
+    "is short of its length": ("/v1/models", Answer(b"{}", headers={"Content-Length": "100"}), "no answer within"),
     "is empty": ("/v1/models", Answer(b""), "does not answer as"),
     "is HTML": ("/v1/models", Answer(b"<html>hello</html>"), "does not answer as"),
     "is no object": ("/v1/models", Answer(b"[]"), "does not answer as"),
@@ -72,8 +76,8 @@ HOSTILE = {
         "/v1/models", Answer(b'{"data":[{"id":"m","max_model_len":' + b"9" * 100_000 + b"}]}"), "does not answer as"
     ),
     "has endless metrics": ("/metrics", Answer(b"vllm:num_requests_waiting " + b"9" * 400), "does not answer as"),
-    "drips": ("/v1/models", Answer(b" " * 50 + b"{}", drip_s=0.1), "no answer within"),
-    "drips its head": ("/v1/models", Answer(b"{}", headers={f"X-{i}": "1" for i in range(50)}, drip_s=0.1), "no answer within"),
+    "drips": ("/v1/models", Answer(b" " * 50 + b"{}", drip_s=0.4), "no answer within"),
+    "drips its head": ("/v1/models", Answer(b"{}", headers={f"X-{i}": "1" for i in range(50)}, drip_s=0.4), "no answer within"),
     "has an endless head": ("/v1/models", Answer(b"{}", headers={"X-Long": "x" * 200_000}), "/v1/models: "),
     "is a negative context": ("/v1/models", as_json({"data": [{"id": MODEL, "max_model_len": -1}]}), "does not answer as"),
     "has bad metrics": ("/metrics", Answer(b"nothing of interest"), "does not answer as"),
@@ -86,11 +90,12 @@ def test_whatever_else_it_answers_is_not_reachable(name: str, tmp_path: Path) ->
     path, answer, why = HOSTILE[name]
     with serving(VLLM | {path: answer}) as served:
         began = time.perf_counter()
-        found = probe(tmp_path, inventory_text(served.url, more="queue_blocked_at = 1000"))
+        text = inventory_text(served.url, more="queue_blocked_at = 1000")
+        found = probe(tmp_path, text, TIMEOUT_S if why == "no answer within" else PATIENCE_S)
         took_s = time.perf_counter() - began
     assert ("runtime_missing", False, "unhealthy") == found[:3]
     assert why in found.why
-    assert took_s < TIMEOUT_S + 1
+    assert took_s < LATE_S
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
@@ -148,7 +153,7 @@ def test_nothing_local_is_published(tmp_path: Path) -> None:
     with serving(VLLM) as served:
         path.write_text(inventory_text(served.url, served_as="local-alias"))
         inventory = inventories.load(path)
-        found = asyncio.run(Prober(inventory, TIMEOUT_S).look())
+        found = asyncio.run(Prober(inventory, PATIENCE_S).look())
     said = canonical(compose(inventory, found, Place(1, 1), "online", 5))
     port = served.url.rpartition(":")[2].encode()
     assert found["p0"].why != ""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from b3iq_schemas.ids import INT_MAX
 from b3iq_streams.errors import UserError
 from b3iq_streams.node import sequence as sequences
 from b3iq_streams.node.sequence import UNSEEN_BOOTS, Place, Sequence
@@ -181,6 +182,12 @@ def test_an_old_backup_is_not_believed(tmp_path: Path) -> None:
     assert last + 1 == begin(path, last)
     shutil.copy(backup, path)
     assert last + 1 == begin(path, last)
+
+
+def test_a_sequence_that_is_used_up_stops_the_agent(tmp_path: Path) -> None:
+    """There is no number above the highest, so none is taken."""
+    with pytest.raises(UserError, match="new node_id"):
+        Sequence(tmp_path / "s.json", "net", "node-1").begin(INT_MAX, NOW_S)
 
 
 def test_a_boot_that_sent_nothing_costs_none(tmp_path: Path) -> None:

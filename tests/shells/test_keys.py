@@ -1,5 +1,6 @@
 """Key files: written once, for one's own eyes, and refused when anything about them is off."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def test_the_commands_never_print_the_seed(tmp_path: Path, capsys: pytest.Captur
     key = keys.load(path)
     assert bytes(key).hex() not in out
     assert keys.public_hex(key) in out
+
+
+def test_a_disk_that_takes_nothing_leaves_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and nothing that the next try would refuse to replace."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        keys.save(SigningKey.generate(), tmp_path / "k.json")
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_possession_is_proven() -> None:

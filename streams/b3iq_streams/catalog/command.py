@@ -20,7 +20,7 @@ from b3iq_streams.catalog.gateway import Gateway
 from b3iq_streams.catalog.hub import HubSettings
 from b3iq_streams.catalog.live import LiveSettings
 from b3iq_streams.catalog.opening import clock, opened
-from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
+from b3iq_streams.cli_options import bound_option, kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import publisher
 from b3iq_streams.observability import logs
@@ -62,15 +62,7 @@ command.add_command(keys)
 @command.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="0: any free port.")
-@click.option(
-    "--bound",
-    "bound_ms",
-    type=click.IntRange(min=1),
-    default=3_000,
-    show_default=True,
-    metavar="MS",
-    help="Oldest view to make claims from.",
-)
+@bound_option("Oldest view to make claims from.")
 @click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
 @path_option(
     "--router-key", help=f"Router key file: with --api-keys and {CALLERS_VARIABLE}, serve /v1/route and log each decision."

@@ -11,7 +11,14 @@ import struct
 from typing import Any
 
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError, for_code
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaError,
+    NoError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
 from aiokafka.protocol.admin import SaslHandShakeRequest
 
 from b3iq_streams.settings import KafkaSettings
@@ -51,11 +58,11 @@ async def _ask(host: str, port: int, settings: KafkaSettings) -> str | None:
 
 
 async def _wants_a_user(connection: Any, settings: KafkaSettings) -> str | None:
-    """A listener with SASL answers a handshake; one without calls it out of place, and so does one that is through with it."""
+    """A listener with SASL answers a handshake: takes the mechanism, or has others. One without calls it out of place."""
     if settings.uses_sasl:
         return None
     answer = await connection.send(SaslHandShakeRequest("PLAIN"))
-    if for_code(answer.error_code) is IllegalSaslStateError:
+    if for_code(answer.error_code) not in (NoError, UnsupportedSaslMechanismError):
         return None
     return f"asks for a user and a password, but security_protocol is {settings.security_protocol}"
 

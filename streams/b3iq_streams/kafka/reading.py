@@ -7,10 +7,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from b3iq_streams.core.records import Record
-from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, Place, connect, translated
+from b3iq_streams.kafka.connection import REQUEST_TIMEOUT_MS, BrokerUnavailable, Place, connect, translated
 from b3iq_streams.settings import KafkaSettings
 
 FETCH_WAIT_MS = 50
+POLL_MS = 250
+SILENT_POLLS_MAX = 120
+"""How long a broker may stay silent in the middle of a stretch: half a minute."""
 
 
 class Source:
@@ -36,7 +39,7 @@ class Source:
         with translated("asking for end offsets"):
             return _places(await self._consumer.end_offsets([TopicPartition(*place) for place in places]))
 
-    async def follow(self, offsets: Mapping[Place, int], poll_ms: int = 250) -> AsyncIterator[list[Record]]:
+    async def follow(self, offsets: Mapping[Place, int], poll_ms: int = POLL_MS) -> AsyncIterator[list[Record]]:
         """What is appended from `offsets` on, for ever: a list per poll, in order per partition, empty when all is quiet.
 
         One follower per source at a time. Raises OffsetGone when a position was deleted by retention.
@@ -53,22 +56,38 @@ class Source:
                 for r in records
             ]
 
+    async def stretch(self, place: Place, first: int, last: int) -> AsyncIterator[Record]:
+        """The records in `[first, last)` of one partition, in order; offsets without a record exist.
+
+        Ends only when all of them were seen. Raises BrokerUnavailable when the broker stays silent before that.
+        """
+        async for record in self._whole({place: first}, {place: last}):
+            yield record
+
     async def read(self, topic: str) -> list[Record]:
-        """Everything a topic holds now, in order per partition."""
+        """Everything a topic holds now, in order per partition; raises BrokerUnavailable when the broker falls silent."""
         places = await self.partitions(topic)
         starts, ends = await self.start_offsets(places), await self.end_offsets(places)
-        left = {place: starts[place] for place in places if starts[place] < ends[place]}
-        found: list[Record] = []
-        if not left:
-            return found
-        async for batch in self.follow(dict(left)):
-            found += [record for record in batch if record.offset < ends[Place(record.topic, record.partition)]]
+        firsts = {place: starts[place] for place in places if starts[place] < ends[place]}
+        return [record async for record in self._whole(firsts, ends)] if firsts else []
+
+    async def _whole(self, firsts: Mapping[Place, int], lasts: Mapping[Place, int]) -> AsyncIterator[Record]:
+        left, silent = dict(firsts), 0
+        async for batch in self.follow(firsts):
+            for record in batch:
+                if record.offset < lasts[Place(record.topic, record.partition)]:
+                    yield record
             for place in list(left):
-                if await self._consumer.position(TopicPartition(*place)) >= ends[place]:
+                if await self._consumer.position(TopicPartition(*place)) >= lasts[place]:
                     del left[place]
             if not left:
-                break
-        return found
+                return
+            silent = 0 if batch else silent + 1
+            if silent == SILENT_POLLS_MAX:
+                place = next(iter(left))
+                raise BrokerUnavailable(
+                    f"reading {place.topic}/{place.partition}: nothing came for {silent * POLL_MS // 1_000} s"
+                )
 
 
 def _places(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:

@@ -24,6 +24,7 @@ from b3iq_streams.node.lookback import highest_boot
 from b3iq_streams.node.pace import Backoff, interval
 from b3iq_streams.node.probe import NOT_ASKED, Observed, Prober, observed
 from b3iq_streams.node.sequence import Sequence
+from b3iq_streams.security import SecurityError
 from b3iq_streams.settings import KafkaSettings
 
 LOOKBACK_RECORDS_MAX = 50_000
@@ -84,8 +85,8 @@ class Agent:
         while True:
             try:
                 await action()
-            except (BrokerUnavailable, KafkaRefused, OffsetGone) as error:
-                if isinstance(error, NotAdmitted) and not self._began:
+            except (BrokerUnavailable, KafkaRefused, OffsetGone, SecurityError) as error:
+                if isinstance(error, NotAdmitted | SecurityError) and not self._began:
                     raise  # settings that are wrong from the start are told to whoever starts it
                 wait_s = backoff.next()
                 _log.warning("%s; next try in %.1f s", error, wait_s)

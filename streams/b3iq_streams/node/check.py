@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from b3iq_schemas.codes import RouteRefusal
 from b3iq_schemas.eligibility import Decision, EligibilityChange
 from b3iq_schemas.events import Heartbeat
+from b3iq_schemas.ids import TimeMs, Token
 from b3iq_schemas.policy import RootTrust
 from b3iq_schemas.topics import DEAD_LETTERS, HEARTBEATS
 from b3iq_streams.clock import monotonic_ms, now_ms
@@ -32,11 +32,14 @@ class Said(NamedTuple):
     logged_at_ms: int
 
 
-class Letter(NamedTuple):
-    """A heartbeat of this node's key that was refused lately."""
+class Letter(BaseModel):
+    """What is told of a heartbeat of this node's key that was refused; a newer processor may say more in it."""
 
-    code: str
-    logged_at_ms: int
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    topic: str
+    code: Token
+    logged_at_ms: TimeMs
 
 
 class Findings(NamedTuple):
@@ -108,19 +111,20 @@ async def _letters(reader: Source, partition: int, node_id: str) -> list[Letter]
     try:
         if not (places := await reader.partitions(DEAD_LETTERS)):
             return None  # Kafka says the same of a topic that may not be seen as of one that is not there
-        return await look_back(reader, places[partition % len(places)], node_id, _letter, LOOKBACK_RECORDS_MAX)
+        return await look_back(reader, places[partition % len(places)], node_id, refusal_in, LOOKBACK_RECORDS_MAX)
     except KafkaRefused as error:
         if not error.forbidden:
             raise
         return None
 
 
-def _letter(record: Record) -> Letter | None:
+def refusal_in(record: Record) -> Letter | None:
+    """The refusal of a heartbeat in a dead letter; None for anything else: without access rules anybody may write there."""
     try:
-        letter = orjson.loads(record.value or b"")
-        return Letter(letter["code"], letter["logged_at_ms"]) if letter["topic"] == HEARTBEATS else None
-    except (ValueError, KeyError, TypeError):
+        letter = Letter.model_validate_json(record.value or b"")
+    except ValidationError:
         return None
+    return letter if letter.topic == HEARTBEATS else None
 
 
 async def _decisions(

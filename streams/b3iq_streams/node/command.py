@@ -11,7 +11,15 @@ import orjson
 from b3iq_schemas.envelope import keyid
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys as key_files
-from b3iq_streams.cli_options import kafka_config_option, kafka_options, log_options, path_option, trust_option
+from b3iq_streams.cli_options import (
+    bound_option,
+    kafka_config_option,
+    kafka_options,
+    log_options,
+    path_option,
+    trust_option,
+    view_timeout_option,
+)
 from b3iq_streams.node import check as checks
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node import rotation
@@ -133,19 +141,8 @@ def _probed(profile_id: str, seen: Observed) -> str:
 @command.command(short_help="Explain why this node is or is not eligible.")
 @_INVENTORY
 @path_option("--key", help="The node's key file: also tell whether it is registered. A sealed one need not be opened.")
-@click.option(
-    "--bound",
-    "bound_ms",
-    type=click.IntRange(min=1),
-    default=3_000,
-    show_default=True,
-    metavar="MS",
-    help="Oldest view to believe.",
-)
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=10, show_default=True, metavar="SECONDS",
-    help="How long to wait for a complete view.",
-)  # fmt: skip
+@bound_option("Oldest view to believe.")
+@view_timeout_option
 @_RELAXED
 @kafka_options
 @trust_option

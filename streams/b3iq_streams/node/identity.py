@@ -48,6 +48,8 @@ class Identity:
 
     async def _reload(self) -> None:
         try:
+            if self._passphrase is None and isinstance(keys.read(self._path), keys.SealedKeyFile):
+                self._passphrase = passphrases.ask(self._path, prompt=False)  # whoever is asked may be away, and heartbeats wait
             fresh = await asyncio.to_thread(keys.load, self._path, self._passphrase)
         except UserError as error:
             _log.warning("goes on with the key it has: %s", error)

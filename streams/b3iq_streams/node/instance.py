@@ -10,8 +10,11 @@ from b3iq_streams.errors import UserError
 
 
 def default_root() -> Path:
-    """Where agents keep their state unless told otherwise (XDG base directories)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "b3iq-node"
+    """Where agents keep their state unless told otherwise (XDG base directories); raises UserError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "b3iq-node"
+    except RuntimeError:
+        raise UserError("this user has no home directory: give --state, or set B3IQ_NODE_STATE") from None
 
 
 @contextmanager

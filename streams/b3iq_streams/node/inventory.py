@@ -7,9 +7,10 @@ and the names that runtimes use stay here: `beat.py` copies the public fields on
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import orjson
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from b3iq_schemas.events import PROFILES_MAX
 from b3iq_schemas.ids import Contract, Count, ModelId, NetworkId, NodeId, Positive, ProfileId, Token, Wei
@@ -38,6 +39,14 @@ class Runtime(Contract):
     def counts_queue(self) -> bool:
         """Whether its metrics are wanted."""
         return self.queue_degraded_at is not None or self.queue_blocked_at is not None
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)  # with `port` a ValueError for what is no address, and no part of it in the message
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("no host, or no port")
+        return url
 
     @model_validator(mode="after")
     def _countable(self) -> Self:

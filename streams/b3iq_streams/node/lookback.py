@@ -12,7 +12,6 @@ from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import UNSEEN, Place, Source
-from b3iq_streams.router.feed import read_range
 
 WINDOW_RECORDS = 500
 WINDOW_RECORDS_MAX = 16_000
@@ -32,7 +31,8 @@ async def look_back(
 ) -> list[T]:
     """What `read` makes of the node's records in the newest stretch of the log that has any, oldest first.
 
-    Goes back to the log's start, or over about `records_max` records.
+    Goes back to the log's start, or over about `records_max` records. Each stretch is read whole: a newest heartbeat that was
+    passed over would have its number used again. Raises UserError if the broker stays silent.
     """
     (start,) = (await reader.start_offsets([place])).values()
     (last,) = (await reader.end_offsets([place])).values()
@@ -41,8 +41,8 @@ async def look_back(
     size = WINDOW_RECORDS
     while last > start:
         first = max(start, last - size)
-        mine = [record for record in await read_range(reader, place, first, last) if record.key == node_id.encode()]
-        if found := [item for record in mine if (item := read(record)) is not None]:
+        mine = (record async for record in reader.stretch(place, first, last) if record.key == node_id.encode())
+        if found := [item async for record in mine if (item := read(record)) is not None]:
             return found
         last, size = first, min(2 * size, WINDOW_RECORDS_MAX)
     return []

@@ -17,7 +17,7 @@ def interval(interval_s: float) -> float:
 
 
 class Backoff:
-    """Waits that double up to a minute, each shortened by up to half; a success begins anew. It never ends by itself."""
+    """Waits that double up to a minute, each shortened by up to half; without end. After a success take a new one."""
 
     def __init__(self) -> None:
         self._upper_s = RETRY_FIRST_S
@@ -27,7 +27,3 @@ class Backoff:
         wait_s = self._upper_s * _random.uniform(0.5, 1)
         self._upper_s = min(RETRY_MAX_S, 2 * self._upper_s)
         return wait_s
-
-    def reset(self) -> None:
-        """It worked."""
-        self._upper_s = RETRY_FIRST_S

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from b3iq_schemas.ids import Contract, Count, NetworkId, NodeId
+from b3iq_schemas.ids import INT_MAX, Contract, Count, NetworkId, NodeId
 from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.private_files import sync_directory
 
@@ -57,7 +57,7 @@ class Sequence:
 
         `logged_boot` = the highest in the log, None if no heartbeat of the node was found. A node of which nothing is
         known begins with the time in seconds: higher than whatever was lost, unless that restarted every second. With a
-        file and nothing in the log, it leaves `UNSEEN_BOOTS` out.
+        file and nothing in the log, it leaves `UNSEEN_BOOTS` out. Raises UserError if there is no higher one.
         """
         if self.kept is None:
             self._boot = now_s if logged_boot is None else logged_boot + 1
@@ -65,6 +65,8 @@ class Sequence:
             self._boot = self.kept.boot + UNSEEN_BOOTS
         else:
             self._boot = max(self.kept.boot, logged_boot) + 1
+        if self._boot > INT_MAX:
+            raise UserError(f"boot {self._boot} is beyond what a heartbeat can say: take a new node_id")
         self._seq, self._limit, self._begun = 0, 0, True
         return self._boot
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from b3iq_schemas.codes import ROUTE_REFUSAL_MEANING
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys as key_files
-from b3iq_streams.cli_options import kafka_options, path_option, read, trust_option
+from b3iq_streams.cli_options import bound_option, kafka_options, path_option, read, trust_option, view_timeout_option
 from b3iq_streams.errors import UserError, first_problem
 from b3iq_streams.kafka import publisher
 from b3iq_streams.router.client import RouterClient
@@ -26,14 +26,7 @@ from b3iq_streams.settings import KafkaSettings
 OPERATOR = CallerPolicy(caller_id="operator", account_status="active", balance_wei="9" * 78)
 """Who asks when no caller is given: nobody's account, nothing restricted."""
 _RELAXED = click.option("--relaxed", is_flag=True, help="Accept records that the broker did not stamp (embedded broker).")
-_BOUND = click.option(
-    "--bound", "bound_ms", type=click.IntRange(min=1), default=3_000, show_default=True, metavar="MS",
-    help="Oldest view to act on.",
-)  # fmt: skip
-_TIMEOUT = click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=10, show_default=True, metavar="SECONDS",
-    help="How long to wait for a complete view.",
-)  # fmt: skip
+_BOUND = bound_option("Oldest view to act on.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One line of JSON each.")
 
 
@@ -56,7 +49,7 @@ def command() -> None:
 @click.option("--max-price", metavar="WEI", help="Highest price of a million tokens.")
 @click.option("--tokens", type=click.IntRange(min=0), default=0, metavar="N", help="Estimated tokens of the call.")
 @path_option("--key", help=f"Router key file: sign the decision and log it before answering; needs {CALLERS_VARIABLE}.")
-@_TIMEOUT
+@view_timeout_option
 @_BOUND
 @_RELAXED
 @_JSON
@@ -142,7 +135,7 @@ def _as_text(choice: Choice) -> str:
 
 
 @command.command()
-@_TIMEOUT
+@view_timeout_option
 @_BOUND
 @_RELAXED
 @_JSON
