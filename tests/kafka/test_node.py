@@ -209,6 +209,8 @@ async def test_a_lost_state_and_a_new_key(settled: Network) -> None:
             await until(lambda: seen[-1:] == [()], f"eligible: {host.log.read_text()}")
             boots = sorted({beat.boot for beat in await host.beats()})
             assert 2 == len(boots) == boots[-1] - boots[0] + 1
+            said = host.log.read_text()
+            assert said.index("taken for a new one") < said.index("since the node was registered")
 
             begun = host.program("rotate", "--key", str(host.key))
             entries = orjson.loads(begun.stdout)["keys"]

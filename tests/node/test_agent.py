@@ -131,6 +131,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(Link, "send", send)
         monkeypatch.setattr(agents, "source", world.source)
         monkeypatch.setattr(agents, "highest_boot", highest)
+        monkeypatch.setattr(agents, "registered_since_ms", highest)
         monkeypatch.setattr(Backoff, "next", lambda _: 0.0)
         yield world
 

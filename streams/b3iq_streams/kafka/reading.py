@@ -39,6 +39,13 @@ class Source:
         with translated("asking for end offsets"):
             return _places(await self._consumer.end_offsets([TopicPartition(*place) for place in places]))
 
+    async def offset_at(self, place: Place, at_ms: int) -> int:
+        """The offset of the first record logged at or after a time; the end if there is none."""
+        partition = TopicPartition(*place)
+        with translated("asking for the offset of a time"):
+            found = (await self._consumer.offsets_for_times({partition: at_ms}))[partition]
+        return (await self.end_offsets([place]))[place] if found is None else int(found.offset)
+
     async def follow(self, offsets: Mapping[Place, int], poll_ms: int = POLL_MS) -> AsyncIterator[list[Record]]:
         """What is appended from `offsets` on, for ever: a list per poll, in order per partition, empty when all is quiet.
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from b3iq_schemas.topics import HEARTBEATS
 from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.emit import from_event
-from b3iq_streams.kafka import BrokerUnavailable, KafkaRefused, NotAdmitted, OffsetGone, source
+from b3iq_streams.kafka import BrokerUnavailable, KafkaRefused, NotAdmitted, OffsetGone, Source, source
 from b3iq_streams.node.beat import compose
 from b3iq_streams.node.identity import Identity
 from b3iq_streams.node.inventory import Inventory
 from b3iq_streams.node.link import Link
-from b3iq_streams.node.lookback import highest_boot
+from b3iq_streams.node.lookback import highest_boot, registered_since_ms
 from b3iq_streams.node.pace import Backoff, interval
 from b3iq_streams.node.probe import NOT_ASKED, Observed, Prober, observed
 from b3iq_streams.node.sequence import Sequence
@@ -28,7 +28,9 @@ from b3iq_streams.security import SecurityError
 from b3iq_streams.settings import KafkaSettings
 
 LOOKBACK_RECORDS_MAX = 50_000
-"""How far to look for a backup that was put back, when there is a sequence file; without one, to the log's beginning."""
+"""How far to look for a backup that was put back, when there is a sequence file; without one, to the node's registration."""
+BEFORE_REGISTERED_MS = 3_600_000
+"""Looked at besides: brokers' clocks differ, and an agent may have spoken before it was listed."""
 GOODBYE_S = 10.0
 HURRIED_S = 2.0
 """How long `offline` may take; after a second signal, from then on."""
@@ -115,15 +117,22 @@ class Agent:
         inventory, kept = self._inventory, self._sequence.kept
         try:
             async with source(self._kafka, once=True) as reader:
-                if kept is None:
-                    _log.info("no sequence file: looking for the last heartbeat in the log")
-                limit = None if kept is None else LOOKBACK_RECORDS_MAX
-                return await highest_boot(reader, inventory.network, inventory.node_id, self._identity.publics(), limit)
+                limit, since_ms = (await self._where_to_stop(reader)) if kept is None else (LOOKBACK_RECORDS_MAX, 0)
+                return await highest_boot(reader, inventory.network, inventory.node_id, self._identity.publics(), limit, since_ms)
         except KafkaRefused as error:
             if not error.forbidden:
                 raise
             _log.warning("this user may not read heartbeats, so a sequence file that was lost or put back goes unnoticed")
             return None
+
+    async def _where_to_stop(self, reader: Source) -> tuple[int | None, int]:
+        """Without a sequence file, how far the log is looked through for the last heartbeat: records, and a time in ms."""
+        registered_ms = await registered_since_ms(reader, self._inventory.node_id)
+        if registered_ms is None:
+            _log.info("no sequence file, and no registration of this node yet: taken for a new one")
+            return LOOKBACK_RECORDS_MAX, 0
+        _log.info("no sequence file: looking for the last heartbeat since the node was registered")
+        return None, max(0, registered_ms - BEFORE_REGISTERED_MS)
 
     async def _online(self) -> None:
         found = await self._prober.look()

@@ -10,9 +10,10 @@ from b3iq_schemas.eligibility import Decision, EligibilityChange
 from b3iq_schemas.events import Heartbeat
 from b3iq_schemas.ids import TimeMs, Token
 from b3iq_schemas.policy import RootTrust
-from b3iq_schemas.topics import DEAD_LETTERS, HEARTBEATS
+from b3iq_schemas.topics import DEAD_LETTERS, ELIGIBILITY_CHANGES, HEARTBEATS
 from b3iq_streams.clock import monotonic_ms, now_ms
 from b3iq_streams.core.records import Record
+from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import KafkaRefused, Source, source
 from b3iq_streams.node.inventory import Inventory
 from b3iq_streams.node.lookback import look_back, own_beat, place_of
@@ -146,7 +147,10 @@ async def _decisions(
 
     async with RouterClient(kafka, trust, view, absorb=absorb) as client:
         await client.synced(timeout_s)
-        blind = client.view.states(now_ms(), monotonic_ms())[partition]
+        states = client.view.states(now_ms(), monotonic_ms())
+        if partition >= len(states):
+            raise UserError(f"{HEARTBEATS} has more partitions than {ELIGIBILITY_CHANGES}: see `b3iq-streams topics check`")
+        blind = states[partition]
         held = client.view.entries(partition)
         return {
             offer.profile_id: found.get(offer.profile_id) if f"{inventory.node_id}/{offer.profile_id}" in held else None

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from b3iq_schemas import envelope
 from b3iq_schemas.events import HEARTBEAT_V1, Heartbeat
 from b3iq_schemas.partitioner import partition_for
-from b3iq_schemas.topics import HEARTBEATS
+from b3iq_schemas.topics import HEARTBEATS, REGISTRATIONS
 from b3iq_streams.core.records import Record
 from b3iq_streams.errors import UserError
 from b3iq_streams.kafka import UNSEEN, Place, Source
@@ -27,15 +27,18 @@ async def place_of(reader: Source, topic: str, node_id: str) -> Place:
 
 
 async def look_back(
-    reader: Source, place: Place, node_id: str, read: Callable[[Record], T | None], records_max: int | None = None
-) -> list[T]:
+    reader: Source, place: Place, node_id: str, read: Callable[[Record], T | None], records_max: int | None = None,
+    since_ms: int = 0,
+) -> list[T]:  # fmt: skip
     """What `read` makes of the node's records in the newest stretch of the log that has any, oldest first.
 
-    Goes back to the log's start, or over about `records_max` records. Each stretch is read whole: a newest heartbeat that was
-    passed over would have its number used again. Raises UserError if the broker stays silent.
+    Goes back to what was logged at `since_ms`, or over about `records_max` records. Each stretch is read whole: a newest
+    heartbeat that was passed over would have its number used again. Raises UserError if the broker stays silent.
     """
     (start,) = (await reader.start_offsets([place])).values()
     (last,) = (await reader.end_offsets([place])).values()
+    if since_ms:
+        start = max(start, await reader.offset_at(place, since_ms))
     if records_max is not None:
         start = max(start, last - records_max)
     size = WINDOW_RECORDS
@@ -48,10 +51,28 @@ async def look_back(
     return []
 
 
+async def registered_since_ms(reader: Source, node_id: str) -> int | None:
+    """When the oldest registration of a node was logged; None if there is none, 0 if this user may not look.
+
+    Unsigned, or signed by anybody: it only says from when on heartbeats of the node can have counted.
+    """
+    if not await reader.partitions(REGISTRATIONS):
+        return 0
+    place = await place_of(reader, REGISTRATIONS, node_id)
+    (start,), (end,) = (await reader.start_offsets([place])).values(), (await reader.end_offsets([place])).values()
+    async for record in reader.stretch(place, start, end):
+        if record.key == node_id.encode():
+            return record.timestamp_ms
+    return None
+
+
 async def highest_boot(
-    reader: Source, network: str, node_id: str, public_keys: tuple[bytes, ...], records_max: int | None
+    reader: Source, network: str, node_id: str, public_keys: tuple[bytes, ...], records_max: int | None, since_ms: int = 0
 ) -> int | None:
-    """The highest boot that one of these keys signed for, in the newest stretch of the log; None if there is none."""
+    """The highest boot that one of these keys signed for, in the newest stretch of the log; None if there is none.
+
+    Where to stop looking is `look_back`'s.
+    """
     by_id = {envelope.keyid(key): key for key in public_keys}
 
     def read(record: Record) -> int | None:
@@ -59,7 +80,7 @@ async def highest_boot(
         return beat.boot if beat else None
 
     place = await place_of(reader, HEARTBEATS, node_id)
-    return max(await look_back(reader, place, node_id, read, records_max), default=None)
+    return max(await look_back(reader, place, node_id, read, records_max, since_ms), default=None)
 
 
 def own_beat(record: Record, network: str, keys: dict[str, bytes]) -> Heartbeat | None:
