@@ -26,6 +26,7 @@ def names(overrides: Iterable[str] = ()) -> dict[Principal, str]:
     """The Kafka principal of each role, `User:ROLE` unless `ROLE=NAME` says otherwise; raises UserError for what is no such
     thing, or when two roles would share a principal."""
     found: dict[Principal, str] = {role: f"{_USER}{role}" for role in PRINCIPALS}
+    given: set[Principal] = set()
     for override in overrides:
         role, equals, name = override.partition("=")
         wanted = next((known for known in PRINCIPALS if known == role), None)
@@ -34,6 +35,9 @@ def names(overrides: Iterable[str] = ()) -> dict[Principal, str]:
         bare = name.removeprefix(_USER)
         if not equals or not bare or bare == "*" or not bare.isprintable():
             raise UserError(f"--principal {override}: expected ROLE=NAME, the name of one user")
+        if wanted in given:
+            raise UserError(f"--principal {override}: {wanted} is named twice")
+        given.add(wanted)
         found[wanted] = f"{_USER}{bare}"
     for principal in found.values():
         if len(sharing := [role for role, other in found.items() if other == principal]) > 1:

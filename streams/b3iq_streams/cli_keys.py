@@ -5,11 +5,14 @@ from pathlib import Path
 import click
 import orjson
 from nacl.signing import SigningKey
+from pydantic import TypeAdapter, ValidationError
 
 from b3iq_schemas.envelope import keyid
+from b3iq_schemas.ids import NetworkId, NodeId
 from b3iq_streams import keys as key_files
 from b3iq_streams import passphrases
 from b3iq_streams.cli_options import path_option
+from b3iq_streams.errors import UserError
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -42,6 +45,11 @@ def show(file: Path) -> None:
 @click.option("--node", required=True, help="The node's id.")
 def prove(file: Path, network: str, node: str) -> None:
     """Print a registration's entry for a node's key, with its proof of possession."""
+    for option, kind, given in (("--network", NetworkId, network), ("--node", NodeId, node)):
+        try:
+            TypeAdapter(kind).validate_python(given)
+        except ValidationError:
+            raise UserError(f"{option} {given!r} is not an id of that kind") from None
     click.echo(orjson.dumps(key_files.possession(key_files.load(file), network, node)))
 
 

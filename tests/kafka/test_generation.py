@@ -1,6 +1,7 @@
 """More partitions, rehearsed on a real broker: the command interrupted before everything it does, killed, and run again."""
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,17 @@ def granted(client: RouterClient) -> set[str]:
             if candidate.eligible and view.states(now_ms(), monotonic_ms())[partition] is None}  # fmt: skip
 
 
+def started_with_the_old_trust(network: Network) -> tuple[int, str]:
+    """Exit code of a worker that was not given the new file, and the part of its line that tells the generations."""
+    world = network.directory / "world"
+    options = {"--bootstrap": network.settings.bootstrap, "--trust": world / TRUST_FILE, "--key": world / "processor.json",
+               "--group": network.group, "--datadir": network.directory / "late"}  # fmt: skip
+    words = [sys.executable, "-m", "b3iq_streams.cli", "processor", *(str(word) for pair in options.items() for word in pair)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    told = re.search(r"generation \d+, the trust file of generation \d+", done.stderr)
+    return done.returncode, told[0] if told else done.stderr
+
+
 async def second_life(network: Network) -> None:
     """The new generation: held nodes stay held, the others open once their senders spoke, and the audit finds all equal."""
     made = next_of(network)
@@ -198,6 +210,7 @@ async def second_life(network: Network) -> None:
             await until(lambda: granted(new) >= set(NODES) - CLOSED, "everybody else is open again")
             assert granted(new) == set(NODES) - CLOSED
             assert granted(old) == set()
+            assert (2, "generation 2, the trust file of generation 1") == started_with_the_old_trust(network)
         await finish(made, witness)
     assert Audit(made).run("verify")[0] == 0
     chain = await contents(made, [ELIGIBILITY_CHANGES])

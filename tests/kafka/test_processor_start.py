@@ -10,10 +10,9 @@ import pytest
 
 from b3iq_schemas.topics import DEAD_LETTERS, ELIGIBILITY_CHANGES, HEARTBEATS, HOLDS, POLICIES, TOPICS
 from b3iq_streams import kafka, keys
-from b3iq_streams.processor.guard import EXIT_CODE
 from b3iq_streams.world import TRUST_FILE, World
 from tests.kafka.network import ROOT, Network
-from tests.kafka.support import admin_client, create_topic, raised
+from tests.kafka.support import admin_client, create_topic
 
 Spoil = Callable[[Network], Awaitable[None]]
 
@@ -91,11 +90,24 @@ def test_no_broker_is_one_line(tmp_path: Path) -> None:
     assert f"no Kafka broker answers at {address}" in line
 
 
-async def test_a_key_that_no_policy_lists_ends_the_worker(network: Network) -> None:
-    """Nobody would believe its marks, so it writes none: the last line says so, and the exit code is that of a running worker."""
+async def test_a_key_that_no_policy_lists_is_refused(network: Network) -> None:
+    """Nobody would believe its marks, so it does not even join the group and take partitions from those who are believed."""
     world, stranger = network.directory / "world", network.directory / "stranger.json"
     keys.save(network.world.node_key("stranger"), stranger)
     code, said = run(network.settings.bootstrap, world, stranger, "--group", network.group)
-    assert code == EXIT_CODE
-    assert "processor_key_not_listed" in said.splitlines()[-1]
-    assert [] == raised(said)
+    assert (2, 1) == (code, len(said.splitlines())), said
+    assert "processor_key_not_listed" in said
+    async with kafka.admin(network.settings) as admin:
+        assert 0 == await admin.members(network.group)
+
+
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "Address already in use"), ("nosuch.invalid", "not known")])
+async def test_a_web_address_that_cannot_be_had_is_one_line(network: Network, host: str, reason: str) -> None:
+    """Found out before anything else, exit code 2."""
+    world = network.directory / "world"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, line = run(network.settings.bootstrap, world, world / "processor.json", "--web-host", host, "--web-port", str(port))
+    assert (2, 1) == (code, len(line.splitlines())), line
+    assert f"cannot listen on {host}:{port}" in line
+    assert reason in line

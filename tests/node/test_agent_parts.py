@@ -184,6 +184,9 @@ def test_rotation(sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert bytes(old) == bytes(keys.load(rotation.beside(path, "old")))
     with pytest.raises(UserError, match="there is no"):
         rotation.finish(path, listed)
+    with pytest.raises(UserError, match="left from an earlier rotation"):
+        rotation.prepare(path, "net", "node-1")
+    assert not rotation.beside(path, "next").exists()
 
 
 def test_a_rotation_that_broke_off_is_finished(tmp_path: Path) -> None:

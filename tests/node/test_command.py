@@ -20,6 +20,7 @@ from b3iq_streams.embedded import EmbeddedBroker
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node.agent import Agent
 from b3iq_streams.node.instance import sole_instance
+from b3iq_streams.world import World
 from tests.node.runtimes import VLLM, inventory_text, serving
 
 URL = "http://127.0.0.1:9"
@@ -43,6 +44,8 @@ INVENTORIES = {
     "longtoken.toml": inventory_text(URL, more='token_file = "longtoken"'),
     "queue.toml": inventory_text(URL, kind="ollama", more="queue_blocked_at = 3"),
     "price.toml": inventory_text(URL, price_wei_per_mtok=5),
+    "context.toml": inventory_text(URL, context_tokens_max=0),
+    "order.toml": inventory_text(URL, more="queue_degraded_at = 9\nqueue_blocked_at = 9"),
     "path.toml": inventory_text(URL, model_id="home/me/models/qwen.gguf"),
     "token.toml": inventory_text(URL, model_id="b3iq_local_abc"),
     "upper.toml": inventory_text(URL, network="NET"),
@@ -91,12 +94,16 @@ WRONG = (
     ("node probe", "--inventory"),
     *((f"node probe --inventory {name}.toml", said) for name, said in {
         "noruntime": "names a runtime that is not listed", "kind": "runtimes.main.kind", "credentials": "runtimes.main.url",
-        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok", 
+        "scheme": "runtimes.main.url", "queue": "only vllm and sglang", "price": "price_wei_per_mtok",
+        "context": "context_tokens_max",
+        "order": "queue_degraded_at must be below queue_blocked_at", 
         "port": "runtimes.main.url", "bracket": "runtimes.main.url", "nohost": "runtimes.main.url",
         "path": "an address or a path", "token": "looks like a token", "upper": "network",
     }.items()),
     ("node check --inventory good.toml", "is missing"),
     ("node check --inventory good.toml --trust absent --bootstrap 127.0.0.1:9", "trust file absent"),
+    ("node check --inventory good.toml --trust trust.json --bootstrap 127.0.0.1:9", "testnet, the trust file of other"),
+    ("node rotate --inventory good.toml --key key.json --finish --trust trust.json --bootstrap 127.0.0.1:9", "file of other"),
     ("node rotate --inventory good.toml --key absent.json", "key file absent.json"),
     ("node rotate --inventory good.toml --key key.json --finish", "--bootstrap is missing"),
     ("node rotate --inventory good.toml --key key.json --finish --bootstrap 127.0.0.1:9", "--trust is missing"),
@@ -132,6 +139,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: Path) -> 
     shutil.copy(sealed, "sealed.json")
     Path("longtoken").touch(0o600)
     Path("longtoken").write_text("t" * 5_000)
+    Path("trust.json").write_text(World.generate("other").trust.model_dump_json())
     Path("open").write_text("secret")
     Path("open").chmod(0o644)
     Path("binary").write_bytes(bytes(range(256)))

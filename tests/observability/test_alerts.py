@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from b3iq_streams import cli
 from b3iq_streams.observability.alerts import ALERTS, RUNBOOK, rule_file
 from b3iq_streams.observability.command import FILES, render
 from b3iq_streams.observability.dashboard import PANELS
@@ -61,6 +62,13 @@ def test_the_committed_files_are_the_generated_ones() -> None:
     directory = ROOT / "deploy/observability"
     assert {name: render(name) for name in FILES} == {path.name: path.read_text() for path in directory.iterdir()}
     assert len(render("dashboard.json")) < 100_000
+
+
+def test_files_are_written_where_nothing_was(tmp_path: Path) -> None:
+    """Directories are made; what is in the way is one line and exit code 2."""
+    assert 0 == cli.run(["observability", "--out", str(tmp_path / "new/deep")])
+    assert {*FILES} == {path.name for path in (tmp_path / "new/deep").iterdir()}
+    assert 2 == cli.run(["observability", "--out", str(tmp_path / "new/deep/alerts.yaml")])
 
 
 def test_the_page_is_the_generated_one() -> None:

@@ -67,6 +67,15 @@ def test_a_disk_that_takes_nothing_leaves_no_key(tmp_path: Path, monkeypatch: py
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("wrong", [("bad net!", "node-1"), ("n", "")])
+def test_no_proof_for_what_is_no_id(wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A proof that no registration could use is refused in one line."""
+    keys.save(SigningKey.generate(), tmp_path / "k.json")
+    assert 2 == run(["keys", "prove", str(tmp_path / "k.json"), "--network", wrong[0], "--node", wrong[1]])
+    said = capsys.readouterr()
+    assert ("", 1) == (said.out, said.err.count("\n"))
+
+
 def test_possession_is_proven() -> None:
     """The proof verifies over the claim of this network, this node, this key, and over nothing else."""
     key = SigningKey.generate()

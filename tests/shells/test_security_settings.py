@@ -219,6 +219,7 @@ def test_the_rules_for_the_standard_tool(capsys: pytest.CaptureFixture[str]) -> 
         ("acls --principal node", "expected ROLE=NAME"),
         ("acls --principal node=User:*", "expected ROLE=NAME"),
         ("acls --principal node=router", "each role has a principal of its own"),
+        ("acls --principal node=a --principal node=b", "node is named twice"),
         ("acls --format yaml", "'yaml' is not one of"),
         ("apply --principal node=x", "--principal says nothing without --acls"),
     ],

@@ -53,7 +53,7 @@ class Serving(click.Group):
 
 @click.group(cls=Serving, no_args_is_help=False)
 def command() -> None:
-    """Serve the public catalog: models, readiness, changes. Without a command, `serve`."""
+    """Serve the public catalog: models, readiness, changes. Without a command, `serve` (see `serve --help`)."""
 
 
 command.add_command(keys)

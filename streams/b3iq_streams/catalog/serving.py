@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from b3iq_streams.errors import UserError
+from b3iq_streams import listening as listening_sockets
 
 HEAD_BYTES_MAX = 48 * 1024
 """Of a request's line and headers; a position of a thousand partitions fits."""
@@ -36,12 +36,7 @@ class _Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises UserError in one line when there can be none."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server((address[0], port), family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no such host"
-        raise UserError(f"cannot listen on {host}:{port}: {reason}") from None
+    listening = listening_sockets.listen(host, port, BACKLOG)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_MS)
     return listening

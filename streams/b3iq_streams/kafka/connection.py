@@ -21,7 +21,7 @@ from b3iq_streams.kafka.diagnosis import refusal
 from b3iq_streams.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 30_000
-UNSEEN = "does not exist, or may not be seen by this user: run `b3iq-streams topics apply`"
+UNSEEN = "does not exist, or may not be seen by this user: run `b3iq-streams topics apply`, or connect as another"
 """Of a topic that the brokers do not show: they hide what a user has no right on."""
 _FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 _log = logging.getLogger(__name__)

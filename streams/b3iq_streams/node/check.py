@@ -62,6 +62,11 @@ class Findings(NamedTuple):
     """By profile id, in the order of the inventory; None: the processor says nothing of it."""
 
     @property
+    def listed(self) -> bool:
+        """Whether the key that was asked about, if any, is registered."""
+        return self.own_keyid is None or (self.known is not None and self.own_keyid in self.known.keys)
+
+    @property
     def eligible(self) -> bool:
         """Whether a router would grant every profile now."""
         return all(self.grants(decision) for decision in self.decisions.values())

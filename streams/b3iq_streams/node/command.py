@@ -20,6 +20,7 @@ from b3iq_streams.cli_options import (
     trust_option,
     view_timeout_option,
 )
+from b3iq_streams.errors import UserError
 from b3iq_streams.node import check as checks
 from b3iq_streams.node import inventory as inventories
 from b3iq_streams.node import rotation
@@ -158,13 +159,22 @@ def check(
     kafka: KafkaSettings,
     trust: RootTrust,
 ) -> None:
-    """Explain from the public topics why this node is or is not eligible: exit code 0 if every profile is, else 1."""
+    """Explain from the public topics why this node is or is not eligible.
+
+    Exit code 0 if every profile is, and --key is registered, else 1.
+    """
     offered = inventories.load(inventory)
     own = keyid(bytes.fromhex(key_files.read(key).public_key)) if key else None
+    _same_network(offered, trust)
     view = ViewSettings(bound_ms=bound_ms, stamped=not relaxed)
     found = asyncio.run(checks.collect(offered, own, kafka, trust, view, timeout_s))
     click.echo(as_text(found))
-    ctx.exit(0 if found.eligible else 1)
+    ctx.exit(0 if found.eligible and found.listed else 1)
+
+
+def _same_network(offered: inventories.Inventory, trust: RootTrust) -> None:
+    if offered.network != trust.network:
+        raise UserError(f"the inventory is of network {offered.network}, the trust file of {trust.network}")
 
 
 @command.command(short_help="Replace the key while the node stays eligible.")
@@ -193,7 +203,9 @@ def rotate(
         click.echo("next: have the control plane publish a registration with these keys, then run this with --finish", err=True)
         return
     kafka = load(KafkaSettings, bootstrap=bootstrap, kafka_config=kafka_config)
-    known = asyncio.run(last_registration(kafka, load(TrustSettings, trust=trust).load(), offered.node_id, stamped=not relaxed))
+    trusted = load(TrustSettings, trust=trust).load()
+    _same_network(offered, trusted)
+    known = asyncio.run(last_registration(kafka, trusted, offered.node_id, stamped=not relaxed))
     public = rotation.finish(key, known.keys if known else {})
     click.echo(f"{key} is now key {public[:16]}; a running agent signs its next heartbeat with it")
     click.echo(

@@ -13,7 +13,7 @@ import orjson
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from b3iq_schemas.events import PROFILES_MAX
-from b3iq_schemas.ids import Contract, Count, ModelId, NetworkId, NodeId, Positive, ProfileId, Token, Wei
+from b3iq_schemas.ids import Contract, ModelId, NetworkId, NodeId, Positive, ProfileId, Token, Wei
 from b3iq_streams.catalog.wording import public_id
 from b3iq_streams.errors import UserError, first_problem
 
@@ -52,6 +52,9 @@ class Runtime(Contract):
     def _countable(self) -> Self:
         if self.counts_queue and self.kind not in QUEUES_COUNTED:
             raise ValueError(f"only {' and '.join(QUEUES_COUNTED)} tell how many requests wait")
+        degraded, blocked = self.queue_degraded_at, self.queue_blocked_at
+        if degraded is not None and blocked is not None and degraded >= blocked:
+            raise ValueError("queue_degraded_at must be below queue_blocked_at")
         return self
 
 
@@ -68,7 +71,7 @@ class Offer(Contract):
     benchmark_verified: bool
     paid_route_eligible: bool
     price_wei_per_mtok: Wei
-    context_tokens_max: Count
+    context_tokens_max: Positive
 
     @property
     def local_name(self) -> str:

@@ -22,6 +22,7 @@ def beside(path: Path, what: str) -> Path:
 
 def prepare(path: Path, network: str, node_id: str) -> list[dict[str, Any]]:
     """Make the next key unless there is one, sealed as the current is; both entries for the next registration."""
+    _no_old_one(path)
     current, passphrase = _open(path)
     waiting = beside(path, "next")
     if waiting.exists():
@@ -40,8 +41,7 @@ def finish(path: Path, listed: dict[str, bytes]) -> str:
     fresh = keys.load(waiting)  # opened, so that a damaged key never takes the place of a good one
     if bytes(fresh.verify_key) not in listed.values():
         raise UserError(f"no registration lists the key in {waiting} yet: the control plane has to publish one that does")
-    if before.exists() and not before.samefile(path):
-        raise UserError(f"{before} is left from an earlier rotation: delete it once no registration lists that key any more")
+    _no_old_one(path)
     try:
         if not before.exists():
             os.link(path, before)
@@ -50,6 +50,12 @@ def finish(path: Path, listed: dict[str, bytes]) -> str:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return keys.public_hex(fresh)
+
+
+def _no_old_one(path: Path) -> None:
+    before = beside(path, "old")
+    if before.exists() and not (path.exists() and before.samefile(path)):
+        raise UserError(f"{before} is left from an earlier rotation: delete it once no registration lists that key any more")
 
 
 def _open(path: Path) -> tuple[SigningKey, bytes | None]:

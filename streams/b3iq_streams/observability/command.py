@@ -53,6 +53,13 @@ def render(name: str) -> str:
     return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
 
 
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {path}: {error.strerror}") from None
+
+
 @click.command()
 @click.argument("what", type=click.Choice(sorted(name.partition(".")[0] for name in FILES)), required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write all files there instead.")
@@ -60,6 +67,8 @@ def command(what: str | None, out: Path | None) -> None:
     """Print the files for Prometheus and Grafana: dashboard, alert rules, configuration."""
     if (what is None) == (out is None):
         raise UserError("name one file to print, or --out DIR to write them all")
+    if out is not None:
+        _make_directory(out)
     for name in FILES:
         if out is not None:
             write(out / name, render(name).encode())

@@ -15,6 +15,9 @@ is YAML, too); what to do about an alert is in [runbook.md](runbook.md), to whic
 - **Metrics:** `/metrics` of a worker (with `--web-port`) and of the catalog. Label values are bounded: a code that is not
   in the table, from a newer version or a hostile record, counts as `other`. Facts, refusals and changes are counted by the
   worker whose epoch it was.
+- **Names that rules rely on:** scrape jobs are called `processor` and `catalog` (in Kubernetes, too: the pods only say where they
+  serve), else B3iqTargetDown is silent; where alerts go is your Alertmanager's, which `prometheus.yaml` does not name; and
+  `runbook_url` is the path within this repository.
 - **Exits:** a process that ends itself writes its code to `exits.json` in `--datadir`; the next one serves it. A process
   killed from outside leaves no note: that is what `up == 0` is for.
 - **Logs:** one line an event on stderr, `--log-format json` or `console` (by default what fits stderr), with `partition`,

@@ -6,14 +6,12 @@ from pathlib import Path
 import click
 
 from b3iq_schemas.policy import RootTrust
-from b3iq_schemas.topics import HEARTBEATS
-from b3iq_streams import kafka as kafka_clients
 from b3iq_streams import keys as key_files
-from b3iq_streams import topics_admin
 from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
 from b3iq_streams.errors import UserError
 from b3iq_streams.observability import logs, tracing
 from b3iq_streams.processor.names import GROUP
+from b3iq_streams.processor.preflight import check_cluster
 from b3iq_streams.processor.settings import ProcessorSettings
 from b3iq_streams.settings import KafkaSettings
 
@@ -53,7 +51,8 @@ def command(
         raise UserError("--instance needs a --web-port that stays the same, or none")
     _make_directory(datadir)
     spans = [tracing.Spans(tracing.otlp_exporter())] if tracing.wanted() else []
-    partitions = asyncio.run(_check_cluster(kafka, relaxed))
+    web = None if web_port is None else (web_host, web_port)
+    partitions = asyncio.run(check_cluster(kafka, trust, signers, relaxed, web))
     logs.configure(log_level, log_format)
     settings = ProcessorSettings(
         bootstrap=kafka.bootstrap,
@@ -91,10 +90,3 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--datadir {path}: {error.strerror}") from None
-
-
-async def _check_cluster(kafka: KafkaSettings, relaxed: bool) -> int:
-    """The number of partitions; refuses a cluster whose topics are not as the table says."""
-    async with kafka_clients.admin(kafka) as admin:
-        await topics_admin.require(admin, relaxed=relaxed)
-        return (await admin.layouts((HEARTBEATS,), ask_by_name=relaxed))[HEARTBEATS].partitions
