@@ -89,6 +89,14 @@ def read(path: Path, what: str) -> bytes:
         raise UserError(f"{what} {path}: {error.strerror}") from None
 
 
+def make_directory(path: Path, what: str) -> None:
+    """Make a directory unless it is there; UserError, beginning with `what`, if that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{what} {path}: {error.strerror}") from None
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file in one step: after a crash there is the old one or the new one, never half of one."""
     try:

@@ -19,6 +19,7 @@ from b3iq_streams.audit.parallel import Desk
 from b3iq_streams.audit.source import Origin
 from b3iq_streams.audit.verify import Plan, Report, verify
 from b3iq_streams.audit.verify_text import as_data, as_text, verdict
+from b3iq_streams.cli_options import make_directory
 from b3iq_streams.errors import UserError
 
 FINDINGS_MAX = 20
@@ -44,7 +45,7 @@ def command(
     Exit code 0: equal. 1: different. 3: the evidence is not kept any more.
     """
     if resume is not None:
-        _make(resume)
+        make_directory(resume, "--resume")
     key = _key(signer)
     findings = [] if fold_only else inspect(origin, trust, key, processes)
     reports = [] if findings else run(origin, Plan(trust, from_ms, to_ms, resume), processes, quiet=as_json)
@@ -107,10 +108,3 @@ def _progress(origin: Origin, quiet: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda partition, records: bar.advance(task, records)
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--resume {directory}: {error.strerror}") from None

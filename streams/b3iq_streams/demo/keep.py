@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from b3iq_streams.cli_options import make_directory
 from b3iq_streams.demo.parts import Parts
 from b3iq_streams.errors import UserError
 
@@ -11,10 +12,7 @@ ARCHIVE, TRUST = "archive", "trust.json"
 
 def prepare(directory: Path) -> None:
     """Make the directory, before anything runs; raises UserError when it is of no use."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--keep {directory}: {error.strerror}") from None
+    make_directory(directory, "--keep")
     if any(directory.iterdir()):
         raise UserError(f"--keep {directory}: is not empty")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from b3iq_streams.cli_options import write
+from b3iq_streams.cli_options import make_directory, write
 from b3iq_streams.errors import UserError
 from b3iq_streams.observability.alerts import rule_file
 from b3iq_streams.observability.dashboard import SOURCE, dashboard
@@ -53,13 +53,6 @@ def render(name: str) -> str:
     return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
 
 
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {path}: {error.strerror}") from None
-
-
 @click.command()
 @click.argument("what", type=click.Choice(sorted(name.partition(".")[0] for name in FILES)), required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write all files there instead.")
@@ -68,7 +61,7 @@ def command(what: str | None, out: Path | None) -> None:
     if (what is None) == (out is None):
         raise UserError("name one file to print, or --out DIR to write them all")
     if out is not None:
-        _make_directory(out)
+        make_directory(out, "--out")
     for name in FILES:
         if out is not None:
             write(out / name, render(name).encode())

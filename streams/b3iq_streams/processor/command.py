@@ -7,7 +7,7 @@ import click
 
 from b3iq_schemas.policy import RootTrust
 from b3iq_streams import keys as key_files
-from b3iq_streams.cli_options import kafka_options, log_options, path_option, trust_option
+from b3iq_streams.cli_options import kafka_options, log_options, make_directory, path_option, trust_option
 from b3iq_streams.errors import UserError
 from b3iq_streams.observability import logs, tracing
 from b3iq_streams.processor.names import GROUP
@@ -49,7 +49,7 @@ def command(
     signers = [key_files.load(path) for path in key]
     if web_port == 0 and instance is not None:
         raise UserError("--instance needs a --web-port that stays the same, or none")
-    _make_directory(datadir)
+    make_directory(datadir, "--datadir")
     spans = [tracing.Spans(tracing.otlp_exporter())] if tracing.wanted() else []
     web = None if web_port is None else (web_host, web_port)
     partitions = asyncio.run(check_cluster(kafka, trust, signers, relaxed, web))
@@ -83,10 +83,3 @@ def command(
         observer=Observers((metrics, *spans)),
         configure=lambda app: add_pages(app, metrics),
     )
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--datadir {path}: {error.strerror}") from None

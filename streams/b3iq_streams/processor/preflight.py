@@ -54,12 +54,13 @@ async def _check_generation(reader: Source, trust: RootTrust, keys: Mapping[str,
     for place in places:
         first = max(starts[place], ends[place] - MARKS_WITHIN_RECORDS)
         async for record in reader.stretch(place, first, ends[place]):
-            if (found := read_mark(record.value or b"")) is None or found[0].network != trust.network:
+            if (found := read_mark(record.value or b"")) is None:
                 continue
             mark, sealed = found
+            if mark.network != trust.network or mark.generation <= trust.generation:
+                continue  # all of them as a rule, so that no signature has to be checked
             signature = sealed.signatures[0]
-            signed = signature.keyid in keys and verify(keys[signature.keyid], sealed.signed_bytes, signature.sig)
-            if signed and mark.generation > trust.generation:
+            if signature.keyid in keys and verify(keys[signature.keyid], sealed.signed_bytes, signature.sig):
                 raise UserError(
                     f"{place.topic} is of generation {mark.generation}, the trust file of generation {trust.generation}: "
                     "use the one that `topics regenerate` wrote"
